@@ -1,0 +1,173 @@
+// The embeddable lock agent: what an engine links to take part in distributed deadlock detection.
+//
+// The engine reports waits as they begin, change and end. The agent publishes them to the coordinator, answers its
+// questions, and calls the engine back when a transaction of its own must be aborted. It owns two threads: one that
+// talks (never blocked by the engine), one that runs the engine's callbacks, one at a time and in order.
+//
+// Coordinators come and go: reports are accepted all the time, and whoever is coordinator gets the full picture.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <gordian/ids.hpp>
+#include <gordian/wait.hpp>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+#include <vector>
+
+namespace gordian {
+
+struct AgentError {
+  enum class Code : std::uint8_t {
+    invalid_option,  ///< an option cannot be used; the text names it
+    limit_reached,   ///< a limit of AgentLimits would be exceeded; nothing was changed
+    unknown_wait,    ///< that wait has ended, or never was
+    stopped,         ///< the agent was stopped
+  };
+  Code code;
+  std::string message;  ///< what, where, and what to do
+};
+
+/// Everything has a limit. What is over a limit is refused with `limit_reached` and counted; nothing is lost silently.
+struct AgentLimits {
+  std::size_t waits = 100'000;             ///< standing waits of this site
+  std::size_t blockers_per_wait = 10'000;  ///< blockers of one wait
+  std::size_t transactions = 200'000;      ///< described transactions
+  std::size_t resource_bytes = 1024;       ///< resource and mode; longer is refused
+  std::size_t detail_bytes = 1024;         ///< Wait::detail and TxnInfo::label; longer is cut
+};
+
+struct AgentOptions {
+  /// ZeroMQ endpoint of the coordinator, such as "tcp://127.0.0.1:7410" or "ipc:///run/gordian.sock".
+  std::string coordinator = "tcp://127.0.0.1:7410";
+  SiteId site;
+  std::string engine = "custom";  ///< what kind of engine this is, shown to people
+  std::string label;              ///< where it runs, shown to people
+  /// A wait is published once it is this old: most waits end by themselves. 0 publishes at once.
+  std::chrono::microseconds publish_after{std::chrono::milliseconds(100)};
+  /// What the coordinator does about a deadlock whose waits are all at this site: `false` leaves it to the engine.
+  bool resolve_local_deadlocks = true;
+  /// A callback that runs longer is reported (AgentStatus::slow_callbacks, on_log).
+  std::chrono::milliseconds callback_warn{200};
+  AgentLimits limits;
+};
+
+/// Names one wait at this agent, from begin_wait to end_wait. Never used again by this agent.
+enum class WaitHandle : std::uint64_t {};
+
+/// An order to abort a transaction, or its branch at this site, because of a confirmed deadlock.
+struct AbortOrder {
+  enum class Role : std::uint8_t {
+    waiting = 0,  ///< abort `victim` while `wait` is its current wait; if that wait is over, answer stale()
+    holding = 1,  ///< free the locks of `victim`, which blocks `wait` here; if it no longer does, answer stale()
+  };
+  std::string incident;  ///< the incident's id, to be shown in the victim's error where that is possible
+  TxnId victim;
+  WaitHandle wait;
+  Role role;
+  unsigned attempt;                 ///< 0 at first; grows each time the order is given again: use stronger means
+  std::chrono::milliseconds grace;  ///< answer within this time, or the order is given again
+  std::string reason;               ///< one sentence for logs and people
+};
+
+/// The engine's answer to an abort order: exactly one of the three, at once or later, from any thread. Dropping it
+/// unanswered counts as failed(). Answering twice does nothing.
+class AbortAnswer {
+ public:
+  class Impl;
+  explicit AbortAnswer(std::shared_ptr<Impl> impl) noexcept;
+  void done() const;                       ///< aborted: its locks here are free
+  void stale() const;                      ///< nothing was done: the wait named in the order is over
+  void failed(std::string_view why) const;  ///< could not; the coordinator escalates
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+/// The coordinator asks whether these waits still stand. An engine that learns of waits by asking (a poller) looks
+/// again, brings the agent up to date with set_blockers and end_wait, and then calls ready(). Once, from any thread.
+class ConfirmAnswer {
+ public:
+  class Impl;
+  explicit ConfirmAnswer(std::shared_ptr<Impl> impl) noexcept;
+  void ready() const;
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+/// What the agent calls. Every callback runs on the agent's callback thread; it may call the agent's functions, but not
+/// destroy the agent. An exception that leaves one is reported and counts as failed().
+struct AgentCallbacks {
+  /// Required.
+  std::function<void(const AbortOrder&, AbortAnswer)> on_abort;
+  /// Only for engines that must look again before a confirmation. Unset: what was reported is the truth.
+  std::function<void(const std::vector<WaitHandle>&, ConfirmAnswer)> on_confirm;
+  enum class Level : std::uint8_t { debug, info, warn, error };
+  /// What the agent has to say. Unset: nothing is logged.
+  std::function<void(Level, std::string_view)> on_log;
+};
+
+struct AgentStatus {
+  bool connected = false;         ///< a coordinator has accepted this agent
+  std::uint64_t epoch = 0;        ///< the highest coordinator's term seen; orders of an older one are refused
+  std::uint64_t incarnation = 0;  ///< this agent's start number
+  std::size_t waits = 0;          ///< standing waits, published or not
+  std::size_t published = 0;      ///< those the coordinator was told of
+  std::uint64_t deltas_sent = 0;
+  std::uint64_t snapshots_sent = 0;
+  std::uint64_t confirmations = 0;    ///< confirmations answered
+  std::uint64_t aborts_done = 0;      ///< orders answered with done()
+  std::uint64_t aborts_stale = 0;     ///< orders that came too late
+  std::uint64_t aborts_failed = 0;    ///< orders answered with failed()
+  std::uint64_t orders_refused = 0;   ///< orders of an older epoch or another incarnation
+  std::uint64_t slow_callbacks = 0;   ///< callbacks that ran longer than AgentOptions::callback_warn
+  std::uint64_t limit_reached = 0;    ///< reports refused because of a limit
+};
+
+/// Thread-safe: every function may be called from any thread. No function blocks on the network.
+class Agent {
+ public:
+  /// Starts the agent's threads; returns before a coordinator was reached.
+  /// Errors: invalid_option.
+  [[nodiscard]] static tl::expected<Agent, AgentError> start(AgentOptions options, AgentCallbacks callbacks);
+
+  Agent(Agent&&) noexcept;
+  Agent& operator=(Agent&&) noexcept;
+  /// Says goodbye (the coordinator withdraws this site's waits at once) and joins both threads.
+  ~Agent();
+
+  /// A transaction begins to wait. A waiter among its own blockers is dropped (an upgrader among the holders).
+  /// Errors: limit_reached, stopped. Cost: O(blockers), no system call beyond one wake-up.
+  [[nodiscard]] tl::expected<WaitHandle, AgentError> begin_wait(Wait wait);
+
+  /// The wait's blockers are now these. Those that were there before and are named again count as having held without
+  /// a break. Errors: unknown_wait, limit_reached, stopped.
+  tl::expected<void, AgentError> set_blockers(WaitHandle wait, std::vector<Blocker> blockers);
+
+  /// One blocker let go and took the lock again, or might have: its edge is a new one from now on.
+  /// Errors: unknown_wait, stopped.
+  tl::expected<void, AgentError> renew_blocker(WaitHandle wait, const TxnId& blocker);
+
+  /// The wait is over: granted, given up or aborted. Unknown handles are ignored, so it may be called twice.
+  void end_wait(WaitHandle wait);
+
+  /// Describes a transaction for victim policies and people; replaces an earlier description by this agent.
+  /// Errors: limit_reached, stopped.
+  tl::expected<void, AgentError> describe(const TxnId& txn, TxnInfo info);
+
+  /// This agent has nothing more to say of that transaction: its waits here end and its description is dropped.
+  void forget(const TxnId& txn);
+
+  [[nodiscard]] AgentStatus status() const;
+
+ private:
+  class Impl;
+  explicit Agent(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace gordian

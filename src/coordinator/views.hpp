@@ -1,0 +1,125 @@
+// What a coordinator shows: its status, the graph as it is now, and incidents. Plain values; whoever stores them (store/),
+// turns them into JSON (admin/) or draws them (viz/) needs nothing else of the coordinator.
+#pragma once
+
+#include <cstdint>
+#include <gordian/ids.hpp>
+#include <gordian/wait.hpp>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace gordian::coordinator {
+
+/// One site as the coordinator sees it.
+struct SiteView {
+  SiteId site;
+  std::string engine;    ///< what kind of engine, as its agent says
+  std::string label;     ///< where it runs, as its agent says
+  std::string software;  ///< the agent's program and version
+  enum class State : std::uint8_t { missing, resyncing, complete } state = State::missing;
+  std::uint64_t incarnation = 0;
+  std::uint64_t applied = 0;  ///< number of the last delta or snapshot applied
+  double last_heard_ms = 0;   ///< since the last message; 0 if never
+  std::size_t waits = 0;
+  bool resolve_local_deadlocks = true;
+};
+
+struct StatusView {
+  std::string version;
+  std::uint64_t epoch = 0;
+  double uptime_s = 0;
+  std::string policy;
+  /// True while the picture is incomplete; then some sites are `missing` or `resyncing`.
+  bool degraded = false;
+  std::vector<SiteView> sites;  ///< ordered by id
+  std::size_t txns = 0;
+  std::size_t waits = 0;
+  std::size_t edges = 0;
+  std::map<std::string, std::uint64_t> counters;  ///< name → count since start
+};
+
+/// A wait as shown: its blockers with their kinds, and how long it has lasted.
+struct WaitView {
+  WaitId id;
+  Wait wait;
+  double age_ms = 0;
+};
+
+struct TxnView {
+  TxnId txn;
+  TxnInfo info;
+  bool condemned = false;  ///< chosen as victim, not gone yet
+};
+
+struct GraphView {
+  std::vector<TxnView> txns;    ///< ordered by id
+  std::vector<WaitView> waits;  ///< ordered by site and sequence
+  bool truncated = false;       ///< more than the limit asked for: the rest is left out
+};
+
+/// One edge of an incident, as confirmed.
+struct IncidentEdge {
+  TxnId waiter;
+  TxnId blocker;
+  WaitId wait;
+  std::string resource;
+  std::string mode;
+  std::string detail;
+  double age_ms = 0;  ///< how long the wait had lasted when it was confirmed
+};
+
+struct IncidentTxn {
+  TxnId txn;
+  TxnInfo info;
+  bool victim = false;
+};
+
+/// Something that was done about an incident, in order.
+struct IncidentStep {
+  std::int64_t after_us = 0;  ///< since the deadlock was found
+  std::string what;           ///< "confirmed", "abort of T2 ordered at site b", "T2 aborted at site b", …
+};
+
+/// A confirmed deadlock and what was done about it.
+struct Incident {
+  enum class Outcome : std::uint8_t {
+    resolving,   ///< orders are out
+    resolved,    ///< every victim was aborted, or ended by itself after it was condemned
+    unresolved,  ///< only transactions of class `never` on it: reported, nobody is aborted
+    failed,      ///< every possible victim was tried in vain
+  };
+  std::string id;  ///< "epoch-number"
+  std::uint64_t epoch = 0;
+  std::uint64_t number = 0;
+  std::int64_t found_unix_us = 0;  ///< wall clock, for people
+  Outcome outcome = Outcome::resolving;
+  std::string policy;
+  std::string why;               ///< why this victim
+  std::vector<TxnId> victims;    ///< in the order they were chosen
+  std::vector<IncidentTxn> txns;  ///< all members, victims and spared
+  std::vector<IncidentEdge> edges;
+  std::vector<IncidentStep> steps;
+  std::int64_t confirm_us = 0;  ///< found → confirmed
+  std::int64_t resolve_us = 0;  ///< found → last victim aborted at the site where it waits; 0 while not
+};
+
+[[nodiscard]] constexpr const char* name(Incident::Outcome outcome) {
+  switch (outcome) {
+    case Incident::Outcome::resolving: return "resolving";
+    case Incident::Outcome::resolved: return "resolved";
+    case Incident::Outcome::unresolved: return "unresolved";
+    case Incident::Outcome::failed: return "failed";
+  }
+  return "?";
+}
+[[nodiscard]] constexpr const char* name(SiteView::State state) {
+  switch (state) {
+    case SiteView::State::missing: return "missing";
+    case SiteView::State::resyncing: return "resyncing";
+    case SiteView::State::complete: return "complete";
+  }
+  return "?";
+}
+
+}  // namespace gordian::coordinator
