@@ -201,9 +201,9 @@ class Options::Impl {
     return nullptr;
   }
 
-  static void assign(Option& option, const std::string& text, const std::string& source) {
-    if (auto wrong = option.assign(text); !wrong.empty())
-      throw ConfigError{source + ": " + option.name + ": " + wrong};
+  /// `where` opens the message if the text cannot be used.
+  static void assign(Option& option, const std::string& text, const std::string& source, const std::string& where) {
+    if (auto wrong = option.assign(text); !wrong.empty()) throw ConfigError{where + ": " + wrong};
     option.source = source;
   }
 
@@ -220,28 +220,28 @@ class Options::Impl {
     }
     for (const auto& [key, node] : table) {
       const std::string name(key.str());
-      const auto line = std::to_string(key.source().begin.line);
+      const std::string place = path + ":" + std::to_string(key.source().begin.line);
       Option* option = find(name);
-      if (!option) throw ConfigError{path + ":" + line + ": unknown key \"" + name + "\"; expected one of: " + known()};
+      if (!option) throw ConfigError{place + ": unknown key \"" + name + "\"; expected one of: " + known()};
       const auto text = text_of(node, option->type);
       if (!text)
-        throw ConfigError{path + ":" + line + ": " + name + ": " + kind_of(node) + " was given, expected " +
+        throw ConfigError{place + ": " + name + ": " + kind_of(node) + " was given, expected " +
                           names(option->type).in_file};
-      assign(*option, *text, path + ":" + line);
+      assign(*option, *text, "file " + place, place + ": " + name);
     }
   }
 
   void apply_environment() {
     for (auto& option : options_) {
       const std::string name = environment_name(option.name);
-      if (const char* text = std::getenv(name.c_str())) assign(option, text, "environment " + name);
+      if (const char* text = std::getenv(name.c_str())) assign(option, text, "environment " + name, name);
     }
   }
 
   void apply_flags(const CLI::App& app, const std::vector<std::string>& flags) {
     for (std::size_t i = 0; i < options_.size(); ++i) {
       const std::string name = flag_name(options_[i].name);
-      if (app.count(name) > 0) assign(options_[i], flags[i], "flag " + name);
+      if (app.count(name) > 0) assign(options_[i], flags[i], "flag " + name, name);
     }
   }
 

@@ -124,9 +124,9 @@ TEST_CASE("bad flags and variables end with 2 and name their source") {
   CHECK(p.options.parse({"--no-such-thing"}).exit_code == 2);
   CHECK(contains(p.options.parse({"--no-such-thing"}).err, "--help"));
   CHECK(p.options.parse({"--lease"}).exit_code == 2);
-  CHECK(contains(p.options.parse({"--lease", "soon"}).err, "flag --lease: lease: \"soon\""));
+  CHECK(contains(p.options.parse({"--lease", "soon"}).err, "prog: --lease: \"soon\""));
   setenv("GORDIAN_POLICY", "", 1);
-  CHECK(contains(p.options.parse({}).err, "environment GORDIAN_POLICY"));
+  CHECK(contains(p.options.parse({}).err, "GORDIAN_POLICY: \"\" was given"));
 }
 
 TEST_CASE("--check-config says ok or what is wrong; settings are checked together last") {
@@ -145,7 +145,7 @@ TEST_CASE("--print-config can be read back, and says where each value came from"
   REQUIRE(printed.exit_code == 0);
   CHECK(contains(printed.out, "policy = \"oldest\"  # environment GORDIAN_POLICY"));
   CHECK(contains(printed.out, "lease = \"1500ms\"  # flag --lease"));
-  CHECK(contains(printed.out, "weight_locks = 0.25  # " + p.file.string() + ":1"));
+  CHECK(contains(printed.out, "weight_locks = 0.25  # file " + p.file.string() + ":1"));
   CHECK(contains(printed.out, "history_rows = 1000  # default"));
   Program again;
   CHECK(!again.parse_file(printed.out).exit_code);
