@@ -43,11 +43,12 @@ std::string title_label(const Picture& picture) {
 
 void write_site(std::string& dot, const Picture::Site& site, std::size_t number) {
   dot += "  subgraph cluster_" + std::to_string(number) + " {\n";
-  dot += "    label=<" + font("site ", "color=\"#546e7a\"") + bold(site.name) + ">; labeljust=l; margin=14;\n";
+  dot += "    label=<" + font("site ", "color=\"#546e7a\"") + bold(site.name) + ">; labeljust=l; fontsize=11; margin=14;\n";
   dot += "    style=\"rounded,filled\"; color=\"#b0bec5\"; fillcolor=\"#eceff1\";\n";
+  // Wide boxes, so that the lines to their middle leave the cluster's label alone.
   for (std::size_t i = 0; i < site.resources.size(); ++i) {
     const auto& [name, modes] = site.resources[i];
-    dot += "    " + resource_node(number, i) + " [shape=box, style=\"rounded,filled\", fillcolor=white, color=\"" +
+    dot += "    " + resource_node(number, i) + " [shape=box, style=\"rounded,filled\", width=2.3, fillcolor=white, color=\"" +
            plain_gray + "\", label=<" + bold(name);
     if (!modes.empty()) dot += "<br/>" + font(modes, "point-size=\"9\" color=\"#546e7a\"");
     dot += ">];\n";
@@ -80,7 +81,8 @@ const char* style(Kind kind) {
 void write_line(std::string& dot, const Picture::Line& line) {
   const std::string txn = txn_node(line.txn), resource = resource_node(line.site, line.resource);
   dot += "  " + (line.type == Picture::Line::Type::waits ? txn + " -> " + resource : resource + " -> " + txn);
-  dot += std::string(" [style=") + style(line.kind) + ", label=<" + escaped(line.text) + ">";
+  // Two blanks keep the label off its line.
+  dot += std::string(" [style=") + style(line.kind) + ", label=<&#160;&#160;" + escaped(line.text) + ">";
   if (line.cycle) dot += std::string(", color=\"") + deadlock_red + "\", fontcolor=\"" + deadlock_red + "\", penwidth=2.5";
   dot += "];\n";
 }
@@ -89,7 +91,7 @@ void write_line(std::string& dot, const Picture::Line& line) {
 
 std::string to_dot(const Picture& picture) {
   std::string dot = "digraph gordian {\n";
-  dot += "  charset=\"UTF-8\"; rankdir=LR; nodesep=0.5; ranksep=0.8; pad=0.3; bgcolor=white;\n";
+  dot += "  charset=\"UTF-8\"; rankdir=TB; nodesep=0.4; ranksep=0.5; pad=0.3; bgcolor=white;\n";
   dot += "  fontname=\"Helvetica,Arial,sans-serif\"; labelloc=t; labeljust=l; label=<" + title_label(picture) + ">;\n";
   dot += "  node [fontname=\"Helvetica,Arial,sans-serif\", fontsize=10];\n";
   dot += std::string("  edge [fontname=\"Helvetica,Arial,sans-serif\", fontsize=9, arrowsize=0.8, color=\"") + plain_gray +
