@@ -20,11 +20,14 @@ constexpr std::size_t name_characters = 48;
 constexpr std::size_t detail_characters = 60;
 constexpr std::size_t details_shown = 3;
 
-/// Which transactions are deadlocked with each other: two with the same number lie on a common cycle if an edge joins them.
+/// Which transactions are deadlocked with each other: two with the same number lie on a common cycle if an
+/// edge joins them.
 std::map<TxnId, int> components(const std::vector<WaitView>& waits) {
   using Digraph = boost::adjacency_list<boost::vecS, boost::vecS, boost::directedS>;
   std::map<TxnId, std::size_t> vertices;
-  const auto vertex = [&](const TxnId& txn) { return vertices.try_emplace(txn, vertices.size()).first->second; };
+  const auto vertex = [&](const TxnId& txn) {
+    return vertices.try_emplace(txn, vertices.size()).first->second;
+  };
   Digraph digraph;
   for (const auto& view : waits)
     for (const auto& blocker : view.wait.blockers) {
@@ -34,7 +37,8 @@ std::map<TxnId, int> components(const std::vector<WaitView>& waits) {
     }
   std::vector<int> component(boost::num_vertices(digraph));
   if (!component.empty())
-    boost::strong_components(digraph, boost::make_iterator_property_map(component.begin(), get(boost::vertex_index, digraph)));
+    boost::strong_components(
+        digraph, boost::make_iterator_property_map(component.begin(), get(boost::vertex_index, digraph)));
   std::map<TxnId, int> result;
   for (const auto& [txn, v] : vertices) result.emplace(txn, component[v]);
   return result;
@@ -42,9 +46,12 @@ std::map<TxnId, int> components(const std::vector<WaitView>& waits) {
 
 const char* verb(Kind kind) {
   switch (kind) {
-    case Kind::hard: return "held by";
-    case Kind::soft: return "queued ahead";
-    case Kind::dotted: return "held for now by";
+    case Kind::hard:
+      return "held by";
+    case Kind::soft:
+      return "queued ahead";
+    case Kind::dotted:
+      return "held for now by";
   }
   return "held by";
 }
@@ -68,7 +75,8 @@ class Drawing {
     add_mode(place, text::shortened(wait.mode, name_characters));
     auto& details = picture.txns[waiter].details;
     auto detail = text::shortened(wait.detail, detail_characters);
-    if (!detail.empty() && details.size() < details_shown && std::find(details.begin(), details.end(), detail) == details.end())
+    if (!detail.empty() && details.size() < details_shown &&
+        std::find(details.begin(), details.end(), detail) == details.end())
       details.push_back(std::move(detail));
     bool cycle = false;
     for (const auto& blocker : wait.blockers) {
@@ -79,7 +87,8 @@ class Drawing {
     }
     std::string text = "waits " + text::span(view.age_ms);
     if (!wait.mode.empty()) text += " (" + text::shortened(wait.mode, name_characters) + ")";
-    picture.lines.push_back({Picture::Line::Type::waits, waiter, place.first, place.second, std::move(text), Kind::hard, cycle});
+    picture.lines.push_back(
+        {Picture::Line::Type::waits, waiter, place.first, place.second, std::move(text), Kind::hard, cycle});
   }
 
   std::size_t txn(const TxnId& id) {
@@ -101,7 +110,8 @@ class Drawing {
     if (new_site) picture.sites.push_back({text::shortened(site.view(), name_characters), {}});
     auto& resources = picture.sites[at->second].resources;
     const auto [found, is_new] = resources_.try_emplace({site, name}, at->second, resources.size());
-    if (is_new) resources.push_back({name.empty() ? "(unnamed)" : text::shortened(name, name_characters), {}});
+    if (is_new)
+      resources.push_back({name.empty() ? "(unnamed)" : text::shortened(name, name_characters), {}});
     return found->second;
   }
 
@@ -115,7 +125,8 @@ class Drawing {
   void add_blocks(std::size_t blocker, Place place, Kind kind, bool cycle) {
     const auto [found, is_new] = blocks_.try_emplace({place, blocker, kind}, picture.lines.size());
     if (is_new)
-      picture.lines.push_back({Picture::Line::Type::blocks, blocker, place.first, place.second, verb(kind), kind, cycle});
+      picture.lines.push_back(
+          {Picture::Line::Type::blocks, blocker, place.first, place.second, verb(kind), kind, cycle});
     else if (cycle)
       picture.lines[found->second].cycle = true;
   }
@@ -137,7 +148,8 @@ GraphView graph_of(const Incident& incident) {
   for (const auto& edge : incident.edges) {
     const auto [found, is_new] = waits.try_emplace(edge.wait, graph.waits.size());
     if (is_new)
-      graph.waits.push_back({edge.wait, Wait{edge.waiter, {}, edge.resource, edge.mode, edge.detail}, edge.age_ms});
+      graph.waits.push_back(
+          {edge.wait, Wait{edge.waiter, {}, edge.resource, edge.mode, edge.detail}, edge.age_ms});
     graph.waits[found->second].wait.blockers.push_back({edge.blocker, Kind::hard});
   }
   return graph;
@@ -151,10 +163,11 @@ std::string counted(std::size_t count, const std::string& thing) {
 
 Picture draw(const GraphView& graph) {
   Picture picture = Drawing(graph).picture;
-  picture.title = {"Who waits for whom", graph.waits.empty() ? "nobody waits"
-                                                             : counted(picture.txns.size(), "transaction") + ", " +
-                                                                   counted(graph.waits.size(), "wait") +
-                                                                   (graph.truncated ? " shown, more left out" : "")};
+  picture.title = {"Who waits for whom", graph.waits.empty()
+                                             ? "nobody waits"
+                                             : counted(picture.txns.size(), "transaction") + ", " +
+                                                   counted(graph.waits.size(), "wait") +
+                                                   (graph.truncated ? " shown, more left out" : "")};
   return picture;
 }
 

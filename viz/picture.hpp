@@ -1,7 +1,9 @@
-// What is to be seen in a drawing of waits: sites with their contested resources, transactions, and the lines between
-// them. Plain values, made from a graph or an incident; how they are written down is dot.hpp's and svg.hpp's affair.
+// What is to be seen in a drawing of waits: sites with their contested resources, transactions, and the lines
+// between them. Plain values, made from a graph or an incident; how they are written down is dot.hpp's and
+// svg.hpp's affair.
 //
-// Every text in a picture is UTF-8 that is safe to show, in one line (text::visible), and short enough for a box.
+// Every text in a picture is UTF-8 that is safe to show, in one line (text::visible), and short enough for a
+// box.
 #pragma once
 
 #include <cstddef>

@@ -30,9 +30,12 @@ double number(double value) { return std::isfinite(value) ? value : 0; }
 
 constexpr const char* name(Kind kind) {
   switch (kind) {
-    case Kind::hard: return "hard";
-    case Kind::soft: return "soft";
-    case Kind::dotted: return "dotted";
+    case Kind::hard:
+      return "hard";
+    case Kind::soft:
+      return "soft";
+    case Kind::dotted:
+      return "dotted";
   }
   return "?";
 }
@@ -80,7 +83,8 @@ Json json_of(const WaitView& view) {
   json["age_ms"] = number(view.age_ms);
   json["reported_age_us"] = view.wait.age.count();
   json["blockers"] = Json::array();
-  for (const auto& [id, kind] : view.wait.blockers) json["blockers"].push_back({{"txn", string(id)}, {"kind", name(kind)}});
+  for (const auto& [id, kind] : view.wait.blockers)
+    json["blockers"].push_back({{"txn", string(id)}, {"kind", name(kind)}});
   return json;
 }
 
@@ -112,7 +116,8 @@ Json json_of(const Incident& incident) {
     json["txns"].back()["victim"] = member.victim;
   }
   for (const auto& edge : incident.edges) json["edges"].push_back(json_of(edge));
-  for (const auto& step : incident.steps) json["steps"].push_back({{"after_us", step.after_us}, {"what", string(step.what)}});
+  for (const auto& step : incident.steps)
+    json["steps"].push_back({{"after_us", step.after_us}, {"what", string(step.what)}});
   return json;
 }
 
@@ -140,7 +145,8 @@ bool fits(const Json& json) {
 
 template <class T>
 T value(const Json& json, const std::string& where) {
-  if (!fits<T>(json)) throw Unexpected{where + ": " + json.type_name() + " found, expected " + expectation(T{})};
+  if (!fits<T>(json))
+    throw Unexpected{where + ": " + json.type_name() + " found, expected " + expectation(T{})};
   if constexpr (std::is_same_v<T, std::string>) {
     return text::bytes_of(json.get_ref<const std::string&>());
   } else {
@@ -184,7 +190,9 @@ class Object {
     if (!list.is_array()) throw Unexpected{place(key) + ": " + list.type_name() + " found, expected a list"};
     for (std::size_t i = 0; i < list.size(); ++i) each(list[i], place(key) + "[" + std::to_string(i) + "]");
   }
-  [[nodiscard]] std::string place(const std::string& key) const { return place_.empty() ? key : place_ + "." + key; }
+  [[nodiscard]] std::string place(const std::string& key) const {
+    return place_.empty() ? key : place_ + "." + key;
+  }
 
  private:
   const Json& json_;
@@ -192,7 +200,8 @@ class Object {
 };
 
 WaitId wait_id(const Object& object) {
-  return {object.id<SiteId>("site"), object.get<std::uint64_t>("incarnation"), object.get<std::uint64_t>("sequence")};
+  return {object.id<SiteId>("site"), object.get<std::uint64_t>("incarnation"),
+          object.get<std::uint64_t>("sequence")};
 }
 
 TxnInfo txn_info(const Object& object) {
@@ -208,8 +217,8 @@ TxnInfo txn_info(const Object& object) {
 }
 
 SiteView site_of(const Object& object) {
-  SiteView site{object.id<SiteId>("site"), object.get<std::string>("engine"), object.get<std::string>("label"),
-                object.get<std::string>("software")};
+  SiteView site{object.id<SiteId>("site"), object.get<std::string>("engine"),
+                object.get<std::string>("label"), object.get<std::string>("software")};
   site.state = object.one_of<SiteView::State>("state", {"missing", "resyncing", "complete"});
   site.incarnation = object.get<std::uint64_t>("incarnation");
   site.applied = object.get<std::uint64_t>("applied");
@@ -229,7 +238,9 @@ StatusView status_of(const Object& object) {
   status.txns = object.get<std::uint64_t>("txns");
   status.waits = object.get<std::uint64_t>("waits");
   status.edges = object.get<std::uint64_t>("edges");
-  object.each("sites", [&](const Json& json, const std::string& place) { status.sites.push_back(site_of({json, place})); });
+  object.each("sites", [&](const Json& json, const std::string& place) {
+    status.sites.push_back(site_of({json, place}));
+  });
   const Object counters(object.at("counters"), "counters");
   for (const auto& [key, json] : object.at("counters").items())
     status.counters[text::bytes_of(key)] = value<std::uint64_t>(json, "counters." + key);
@@ -237,13 +248,18 @@ StatusView status_of(const Object& object) {
 }
 
 WaitView wait_of(const Object& object) {
-  WaitView view{wait_id(object), Wait{object.id<TxnId>("waiter"), {}, object.get<std::string>("resource"),
-                                      object.get<std::string>("mode"), object.get<std::string>("detail")},
+  WaitView view{wait_id(object),
+                Wait{object.id<TxnId>("waiter"),
+                     {},
+                     object.get<std::string>("resource"),
+                     object.get<std::string>("mode"),
+                     object.get<std::string>("detail")},
                 object.get<double>("age_ms")};
   view.wait.age = std::chrono::microseconds(object.get<std::int64_t>("reported_age_us"));
   object.each("blockers", [&](const Json& json, const std::string& place) {
     const Object blocker(json, place);
-    view.wait.blockers.push_back({blocker.id<TxnId>("txn"), blocker.one_of<Kind>("kind", {"hard", "soft", "dotted"})});
+    view.wait.blockers.push_back(
+        {blocker.id<TxnId>("txn"), blocker.one_of<Kind>("kind", {"hard", "soft", "dotted"})});
   });
   return view;
 }
@@ -254,7 +270,9 @@ GraphView graph_of(const Object& object) {
     const Object txn(json, place);
     graph.txns.push_back({txn.id<TxnId>("txn"), txn_info(txn), txn.get<bool>("condemned")});
   });
-  object.each("waits", [&](const Json& json, const std::string& place) { graph.waits.push_back(wait_of({json, place})); });
+  object.each("waits", [&](const Json& json, const std::string& place) {
+    graph.waits.push_back(wait_of({json, place}));
+  });
   graph.truncated = object.get<bool>("truncated");
   return graph;
 }
@@ -265,7 +283,8 @@ Incident incident_of(const Object& object) {
   incident.epoch = object.get<std::uint64_t>("epoch");
   incident.number = object.get<std::uint64_t>("number");
   incident.found_unix_us = object.get<std::int64_t>("found_unix_us");
-  incident.outcome = object.one_of<Incident::Outcome>("outcome", {"resolving", "resolved", "unresolved", "failed"});
+  incident.outcome =
+      object.one_of<Incident::Outcome>("outcome", {"resolving", "resolved", "unresolved", "failed"});
   incident.policy = object.get<std::string>("policy");
   incident.why = object.get<std::string>("why");
   incident.confirm_us = object.get<std::int64_t>("confirm_us");
@@ -348,7 +367,9 @@ Parsed<GraphView> parse_graph(std::string_view json) { return parse(json, graph_
 Parsed<std::vector<Incident>> parse_incidents(std::string_view json) {
   return parse(json, [](const Object& object) {
     std::vector<Incident> incidents;
-    object.each("incidents", [&](const Json& each, const std::string& place) { incidents.push_back(incident_of({each, place})); });
+    object.each("incidents", [&](const Json& each, const std::string& place) {
+      incidents.push_back(incident_of({each, place}));
+    });
     return incidents;
   });
 }
@@ -364,7 +385,8 @@ Parsed<Selection> parse_selection(std::string_view json) {
   return parse(json, [&](const Object& object) {
     const Json document = Json::parse(json);
     for (const auto& [key, unused] : document.items())
-      if (key != "limit" && key != "id") throw Unexpected{"\"" + key + "\" is not known, expected limit or id"};
+      if (key != "limit" && key != "id")
+        throw Unexpected{"\"" + key + "\" is not known, expected limit or id"};
     Selection selection;
     if (object.has("limit")) selection.limit = object.get<std::uint64_t>("limit");
     if (object.has("id")) selection.id = object.get<std::string>("id");

@@ -1,8 +1,10 @@
-// The views as JSON text and back: what the coordinator answers to queries and `--format json` prints. docs/cli.md
-// describes the documents. No JSON type appears here; what is drawn or tabulated is not made here.
+// The views as JSON text and back: what the coordinator answers to queries and `--format json` prints.
+// docs/cli.md describes the documents. No JSON type appears here; what is drawn or tabulated is not made
+// here.
 //
-// Ids and texts are bytes: what is not UTF-8 appears as "\xNN" inside the string (text/text.hpp) and comes back as it was.
-// A number that JSON does not have (infinite, not a number) becomes 0. Pure, any thread; nothing throws.
+// Ids and texts are bytes: what is not UTF-8 appears as "\xNN" inside the string (text/text.hpp) and comes
+// back as it was. A number that JSON does not have (infinite, not a number) becomes 0. Pure, any thread;
+// nothing throws.
 #pragma once
 
 #include <string>

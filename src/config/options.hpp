@@ -1,9 +1,9 @@
-// A program's settings in layers: flag > environment > TOML file > default. Every setting is declared once, with the name
-// `abort_grace`, and can be given as flag --abort-grace, as GORDIAN_ABORT_GRACE, or as key abort_grace in the file named
-// by --config FILE (or GORDIAN_CONFIG).
+// A program's settings in layers: flag > environment > TOML file > default. Every setting is declared once,
+// with the name `abort_grace`, and can be given as flag --abort-grace, as GORDIAN_ABORT_GRACE, or as key
+// abort_grace in the file named by --config FILE (or GORDIAN_CONFIG).
 //
-// Every program also gets --help, --version, --check-config and --print-config. The command line `gordian`, which has
-// subcommands and no file, does not use this.
+// Every program also gets --help, --version, --check-config and --print-config. The command line `gordian`,
+// which has subcommands and no file, does not use this.
 #pragma once
 
 #include <chrono>
@@ -24,17 +24,20 @@ using Check = std::function<std::string(const T&)>;
 [[nodiscard]] Check<std::string> one_of(std::vector<std::string> names);
 [[nodiscard]] Check<std::uint64_t> between(std::uint64_t least, std::uint64_t most);
 /// Also accepted for options in milliseconds.
-[[nodiscard]] Check<std::chrono::microseconds> between(std::chrono::microseconds least, std::chrono::microseconds most);
+[[nodiscard]] Check<std::chrono::microseconds> between(std::chrono::microseconds least,
+                                                       std::chrono::microseconds most);
 
-/// What came of the arguments. Without `exit_code` the program goes on; else it prints both texts and ends with it.
+/// What came of the arguments. Without `exit_code` the program goes on; else it prints both texts and ends
+/// with it.
 struct Outcome {
-  std::optional<int> exit_code;  ///< 0 after --help, --version, --print-config, --check-config; 2 after bad input
-  std::string out;               ///< for stdout
-  std::string err;               ///< for stderr: what is wrong, where, and what was expected
+  std::optional<int>
+      exit_code;    ///< 0 after --help, --version, --print-config, --check-config; 2 after bad input
+  std::string out;  ///< for stdout
+  std::string err;  ///< for stderr: what is wrong, where, and what was expected
 };
 
-/// Declares the settings, then reads them. Borrows the variables: their values are the defaults when they are added and
-/// the settings once parse() said "go on"; they must outlive this object. Not thread-safe.
+/// Declares the settings, then reads them. Borrows the variables: their values are the defaults when they are
+/// added and the settings once parse() said "go on"; they must outlive this object. Not thread-safe.
 class Options {
  public:
   Options(std::string program, std::string version, std::string description);
@@ -66,7 +69,8 @@ class Options {
   std::unique_ptr<Impl> impl_;
 };
 
-/// `text` (a connection string, a URL) with the password in it replaced by "***": for logs and --print-config.
+/// `text` (a connection string, a URL) with the password in it replaced by "***": for logs and
+/// --print-config.
 [[nodiscard]] std::string without_password(std::string_view text);
 
 }  // namespace gordian::config

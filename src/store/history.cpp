@@ -18,7 +18,7 @@ using coordinator::IncidentStep;
 using coordinator::IncidentTxn;
 
 constexpr int application_id = 0x47524449;  // "GRDI": tells a Gordian history from other SQLite files
-constexpr int schema_version = 1;           // PRAGMA user_version; a change of the tables raises it and adds a step
+constexpr int schema_version = 1;  // PRAGMA user_version; a change of the tables raises it and adds a step
 
 // Ids and texts are opaque bytes, stored as they are. Unsigned 64-bit numbers are stored with the same bits.
 constexpr const char* schema = R"sql(
@@ -66,7 +66,9 @@ IdType id(const SQLite::Column& column) {
   return *std::move(parsed);
 }
 
-int pragma(SQLite::Database& db, const char* name) { return db.execAndGet(std::string("PRAGMA ") + name).getInt(); }
+int pragma(SQLite::Database& db, const char* name) {
+  return db.execAndGet(std::string("PRAGMA ") + name).getInt();
+}
 
 /// True if the file is ours, false if it is empty. Only reads.
 bool recognise(SQLite::Database& db) {
@@ -80,7 +82,8 @@ bool recognise(SQLite::Database& db) {
                    std::to_string(schema_version) + "; use the Gordian that wrote it, or name another file"};
   const std::string sound = db.execAndGet("PRAGMA quick_check(1)").getString();
   if (sound != "ok")
-    throw Unusable{"it is damaged (" + sound + "); move it away, or mend it with sqlite3 and its command .recover"};
+    throw Unusable{"it is damaged (" + sound +
+                   "); move it away, or mend it with sqlite3 and its command .recover"};
   return true;
 }
 
@@ -94,14 +97,21 @@ void create(SQLite::Database& db) {
 
 std::string explain(const SQLite::Exception& error) {
   switch (error.getErrorCode()) {
-    case SQLITE_NOTADB: return "it is not a SQLite database; name another file";
+    case SQLITE_NOTADB:
+      return "it is not a SQLite database; name another file";
     case SQLITE_CORRUPT:
-      return "it is damaged (" + std::string(error.what()) + "); move it away, or mend it with sqlite3 and its command .recover";
-    case SQLITE_CANTOPEN: return "it cannot be opened or made; its directory must exist and be writable";
-    case SQLITE_READONLY: return "it cannot be written; give this user the right to write it";
-    case SQLITE_FULL: return "the disk is full";
-    case SQLITE_BUSY: return "another program keeps it locked";
-    default: return error.what();
+      return "it is damaged (" + std::string(error.what()) +
+             "); move it away, or mend it with sqlite3 and its command .recover";
+    case SQLITE_CANTOPEN:
+      return "it cannot be opened or made; its directory must exist and be writable";
+    case SQLITE_READONLY:
+      return "it cannot be written; give this user the right to write it";
+    case SQLITE_FULL:
+      return "the disk is full";
+    case SQLITE_BUSY:
+      return "another program keeps it locked";
+    default:
+      return error.what();
   }
 }
 
@@ -147,9 +157,10 @@ class History::Impl {
 
   std::uint64_t next_epoch() {
     db_.exec("PRAGMA synchronous = FULL");  // a term given out twice could let two coordinators give orders
-    SQLite::Statement statement(db_,
-                                "UPDATE counters SET value = 1 + max(value, (SELECT coalesce(max(epoch), 0) FROM incidents)) "
-                                "WHERE name = 'epoch' RETURNING value");
+    SQLite::Statement statement(
+        db_,
+        "UPDATE counters SET value = 1 + max(value, (SELECT coalesce(max(epoch), 0) FROM incidents)) "
+        "WHERE name = 'epoch' RETURNING value");
     if (!statement.executeStep()) throw Unusable{"it is damaged: the epoch is missing"};
     const std::uint64_t epoch = number(statement.getColumn(0));
     statement.executeStep();  // the change is committed when the statement has ended
@@ -163,10 +174,12 @@ class History::Impl {
     SQLite::Statement old(db_, "DELETE FROM incidents WHERE id = ?");
     old.bind(1, incident.id);
     const bool replaced = old.exec() > 0;
-    run("INSERT INTO incidents (id, epoch, number, found_unix_us, outcome, policy, why, confirm_us, resolve_us) "
+    run("INSERT INTO incidents (id, epoch, number, found_unix_us, outcome, policy, why, confirm_us, "
+        "resolve_us) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         incident.id, bits(incident.epoch), bits(incident.number), incident.found_unix_us,
-        static_cast<int>(incident.outcome), incident.policy, incident.why, incident.confirm_us, incident.resolve_us);
+        static_cast<int>(incident.outcome), incident.policy, incident.why, incident.confirm_us,
+        incident.resolve_us);
     put_parts(incident, db_.getLastInsertRowid());
     std::size_t count = incidents_ + (replaced ? 0 : 1);
     if (count > incidents_max_) {
@@ -179,9 +192,10 @@ class History::Impl {
   }
 
   std::vector<Incident> list(std::size_t limit, const std::optional<std::string>& only) {
-    SQLite::Statement row(db_,
-                          "SELECT key, id, epoch, number, found_unix_us, outcome, policy, why, confirm_us, resolve_us "
-                          "FROM incidents WHERE ?1 IS NULL OR id = ?1 ORDER BY epoch DESC, number DESC LIMIT ?2");
+    SQLite::Statement row(
+        db_,
+        "SELECT key, id, epoch, number, found_unix_us, outcome, policy, why, confirm_us, resolve_us "
+        "FROM incidents WHERE ?1 IS NULL OR id = ?1 ORDER BY epoch DESC, number DESC LIMIT ?2");
     if (only) row.bind(1, *only);
     row.bind(2, bits(std::min<std::uint64_t>(limit, std::numeric_limits<std::int64_t>::max())));
     std::vector<Incident> incidents;
@@ -206,7 +220,8 @@ class History::Impl {
   }
 
   void remember(const KnownSite& site) {
-    run("INSERT INTO sites VALUES (?, ?, ?) ON CONFLICT (site) DO UPDATE SET engine = excluded.engine, label = excluded.label",
+    run("INSERT INTO sites VALUES (?, ?, ?) ON CONFLICT (site) DO UPDATE SET engine = excluded.engine, label "
+        "= excluded.label",
         site.site.str(), site.engine, site.label);
   }
   void forget(const SiteId& site) { run("DELETE FROM sites WHERE site = ?", site.str()); }
@@ -215,7 +230,8 @@ class History::Impl {
     std::vector<KnownSite> sites;
     SQLite::Statement row(db_, "SELECT site, engine, label FROM sites ORDER BY site");
     while (row.executeStep())
-      sites.push_back({id<SiteId>(row.getColumn(0)), row.getColumn(1).getString(), row.getColumn(2).getString()});
+      sites.push_back(
+          {id<SiteId>(row.getColumn(0)), row.getColumn(1).getString(), row.getColumn(2).getString()});
     return sites;
   }
 
@@ -224,11 +240,13 @@ class History::Impl {
 
   void put_parts(const Incident& incident, std::int64_t key) {
     std::int64_t place = 0;
-    for (const auto& victim : incident.victims) run("INSERT INTO victims VALUES (?, ?, ?)", key, place++, victim.str());
+    for (const auto& victim : incident.victims)
+      run("INSERT INTO victims VALUES (?, ?, ?)", key, place++, victim.str());
     for (const auto& [txn, info, victim] : incident.txns) {
       SQLite::Statement row(db_, "INSERT INTO txns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
-      SQLite::bind(row, key, place++, txn.str(), victim ? 1 : 0, 0.0, storable(info.priority), storable(info.locks),
-                   storable(info.work), storable(info.restarts), static_cast<int>(info.victim_class), info.label);
+      SQLite::bind(row, key, place++, txn.str(), victim ? 1 : 0, 0.0, storable(info.priority),
+                   storable(info.locks), storable(info.work), storable(info.restarts),
+                   static_cast<int>(info.victim_class), info.label);
       if (info.start) {
         row.bind(5, storable(*info.start));
       } else {
@@ -237,9 +255,9 @@ class History::Impl {
       row.exec();
     }
     for (const auto& edge : incident.edges)
-      run("INSERT INTO edges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", key, place++, edge.waiter.str(), edge.blocker.str(),
-          edge.wait.site.str(), bits(edge.wait.incarnation), bits(edge.wait.sequence), edge.resource, edge.mode,
-          edge.detail, storable(edge.age_ms));
+      run("INSERT INTO edges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", key, place++, edge.waiter.str(),
+          edge.blocker.str(), edge.wait.site.str(), bits(edge.wait.incarnation), bits(edge.wait.sequence),
+          edge.resource, edge.mode, edge.detail, storable(edge.age_ms));
     for (const auto& step : incident.steps)
       run("INSERT INTO steps VALUES (?, ?, ?, ?)", key, place++, step.after_us, step.what);
   }
@@ -266,19 +284,22 @@ class History::Impl {
       incident.txns.push_back(std::move(member));
     }
 
-    SQLite::Statement edge(db_,
-                           "SELECT waiter, blocker, site, incarnation, sequence, resource, mode, detail, age_ms "
-                           "FROM edges WHERE incident = ? ORDER BY place");
+    SQLite::Statement edge(
+        db_,
+        "SELECT waiter, blocker, site, incarnation, sequence, resource, mode, detail, age_ms "
+        "FROM edges WHERE incident = ? ORDER BY place");
     edge.bind(1, key);
     while (edge.executeStep())
-      incident.edges.push_back({id<TxnId>(edge.getColumn(0)), id<TxnId>(edge.getColumn(1)),
-                                WaitId{id<SiteId>(edge.getColumn(2)), number(edge.getColumn(3)), number(edge.getColumn(4))},
-                                edge.getColumn(5).getString(), edge.getColumn(6).getString(),
-                                edge.getColumn(7).getString(), edge.getColumn(8).getDouble()});
+      incident.edges.push_back(
+          {id<TxnId>(edge.getColumn(0)), id<TxnId>(edge.getColumn(1)),
+           WaitId{id<SiteId>(edge.getColumn(2)), number(edge.getColumn(3)), number(edge.getColumn(4))},
+           edge.getColumn(5).getString(), edge.getColumn(6).getString(), edge.getColumn(7).getString(),
+           edge.getColumn(8).getDouble()});
 
     SQLite::Statement step(db_, "SELECT after_us, what FROM steps WHERE incident = ? ORDER BY place");
     step.bind(1, key);
-    while (step.executeStep()) incident.steps.push_back({step.getColumn(0).getInt64(), step.getColumn(1).getString()});
+    while (step.executeStep())
+      incident.steps.push_back({step.getColumn(0).getInt64(), step.getColumn(1).getString()});
   }
 
   std::filesystem::path file_;

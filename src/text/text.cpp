@@ -7,8 +7,8 @@
 namespace gordian::text {
 namespace {
 
-/// The length of the well-formed UTF-8 character that `bytes` begins with (no surrogates, nothing overlong, nothing
-/// above U+10FFFF), and its code point; length 0 if there is none.
+/// The length of the well-formed UTF-8 character that `bytes` begins with (no surrogates, nothing overlong,
+/// nothing above U+10FFFF), and its code point; length 0 if there is none.
 struct Character {
   std::size_t length = 0;
   char32_t point = 0;
@@ -47,7 +47,8 @@ int hex_digit(char c) {
 
 /// True if `text` begins with "\xNN".
 bool begins_escape(std::string_view text) {
-  return text.size() >= 4 && text[0] == '\\' && text[1] == 'x' && hex_digit(text[2]) >= 0 && hex_digit(text[3]) >= 0;
+  return text.size() >= 4 && text[0] == '\\' && text[1] == 'x' && hex_digit(text[2]) >= 0 &&
+         hex_digit(text[3]) >= 0;
 }
 
 void append_escape(std::string& text, std::string_view bytes) {
@@ -107,7 +108,8 @@ std::string shortened(std::string_view bytes, std::size_t characters_max) {
   if (!flat.empty() && flat.back() == ' ') flat.pop_back();
   std::string text = visible(flat);
   std::size_t length = 0, cut = 0;
-  for (std::size_t at = 0; at < text.size(); at += first_character(std::string_view(text).substr(at)).length) {
+  for (std::size_t at = 0; at < text.size();
+       at += first_character(std::string_view(text).substr(at)).length) {
     if (length == characters_max) return text.substr(0, cut) + "…";
     if (++length == characters_max) cut = at;  // the last place is the "…"'s
   }

@@ -1,4 +1,5 @@
-// The views as JSON: everything comes back, whatever bytes are in it, and bad documents are refused with their place.
+// The views as JSON: everything comes back, whatever bytes are in it, and bad documents are refused with
+// their place.
 #include <doctest/doctest.h>
 
 #include <limits>
@@ -12,9 +13,12 @@ using namespace gordian::coordinator;
 
 namespace {
 
-const std::string nasty("\0\xff\"\\x41\n\xe2\x82 </script>", 23);
+const char nasty_bytes[] = "\0\xff\"\\x41\n\xe2\x82 </script>";
+const std::string nasty(nasty_bytes, sizeof nasty_bytes - 1);
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 
@@ -48,7 +52,8 @@ TEST_CASE("a status comes back as it was") {
   status.uptime_s = 12.5;
   status.policy = "youngest";
   status.degraded = true;
-  status.sites = {{SiteId(nasty), "postgresql", nasty, "gordian-postgres 0.1.0", SiteView::State::complete, 9, 12, 1.5, 3, false},
+  status.sites = {{SiteId(nasty), "postgresql", nasty, "gordian-postgres 0.1.0", SiteView::State::complete, 9,
+                   12, 1.5, 3, false},
                   {SiteId("b"), "", "", "", SiteView::State::missing, 0, 0, 0, 0, true}};
   status.txns = 5;
   status.waits = 4;
@@ -70,8 +75,13 @@ TEST_CASE("a graph comes back as it was") {
   GraphView graph;
   graph.txns = {{TxnId(nasty), TxnInfo{}, true}, {TxnId("T2"), TxnInfo{}, false}};
   graph.waits = {{{SiteId("a"), 1, 2},
-                  {TxnId("T2"), {{TxnId(nasty), Kind::soft}, {TxnId("T3"), Kind::dotted}, {TxnId("T4"), Kind::hard}},
-                   "row", "X", nasty, std::chrono::microseconds(150)}, 3.25}};
+                  {TxnId("T2"),
+                   {{TxnId(nasty), Kind::soft}, {TxnId("T3"), Kind::dotted}, {TxnId("T4"), Kind::hard}},
+                   "row",
+                   "X",
+                   nasty,
+                   std::chrono::microseconds(150)},
+                  3.25}};
   graph.truncated = true;
   const auto parsed = parse_graph(to_json(graph));
   if (!parsed) FAIL(parsed.error());
@@ -115,7 +125,8 @@ TEST_CASE("a document that is none is refused with its place") {
     return changed;
   };
   refused(with("\"berlin\"", "\"\""), "incidents[0].edges[0].site: site id is empty");
-  refused(with("\"epoch\": 7", "\"epoch\": -7"), "incidents[0].epoch: number found, expected a whole number, not negative");
+  refused(with("\"epoch\": 7", "\"epoch\": -7"),
+          "incidents[0].epoch: number found, expected a whole number, not negative");
   refused(with("\"resolved\"", "\"gone\""), "incidents[0].outcome: \"gone\" is not known");
   CHECK(parse_incidents(with("\"epoch\": 7", "\"epoch\": 7, \"new\": []")));
 }

@@ -14,7 +14,9 @@ using namespace std::chrono_literals;
 
 namespace {
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 /// A small program's settings, with everything around it put back at the end.
 struct Program {
@@ -26,7 +28,8 @@ struct Program {
   bool degraded_ok = false;
   std::string conninfo;
   Options options{"prog", "1.2.3", "A program."};
-  std::filesystem::path file = std::filesystem::temp_directory_path() / ("config_test." + std::to_string(getpid()));
+  std::filesystem::path file =
+      std::filesystem::temp_directory_path() / ("config_test." + std::to_string(getpid()));
 
   Program() {
     options.add("policy", policy, "who must go", one_of({"youngest", "oldest"}));
@@ -58,7 +61,8 @@ TEST_CASE("a flag goes before the environment, that before the file, that before
 
   SUBCASE("file over default") {
     CHECK(!p.parse_file("policy = \"oldest\"\nlease = \"200ms\"\npublish_after = 0\nweight_locks = 2\n"
-                        "history_rows = 7\ndegraded_ok = true\n").exit_code);
+                        "history_rows = 7\ndegraded_ok = true\n")
+               .exit_code);
     CHECK(p.policy == "oldest");
     CHECK(p.lease == 200ms);
     CHECK(p.publish_after == 0ms);
@@ -95,7 +99,8 @@ TEST_CASE("a boolean is a flag that also takes a value") {
 TEST_CASE("a bad file is refused with file, line, key and what was expected") {
   Program p;
   const std::string path = p.file.string();
-  const auto refused = [&](const std::string& content, const std::string& place, const std::string& expected) {
+  const auto refused = [&](const std::string& content, const std::string& place,
+                           const std::string& expected) {
     const Outcome outcome = p.parse_file(content);
     INFO(outcome.err);
     CHECK(outcome.exit_code == 2);
@@ -141,7 +146,8 @@ TEST_CASE("--check-config says ok or what is wrong; settings are checked togethe
 TEST_CASE("--print-config can be read back, and says where each value came from") {
   Program p;
   setenv("GORDIAN_POLICY", "oldest", 1);
-  const Outcome printed = p.parse_file("weight_locks = 0.25\n", {"--lease", "1500ms", "--conninfo", "a\"b\\c\nd", "--print-config"});
+  const Outcome printed = p.parse_file("weight_locks = 0.25\n",
+                                       {"--lease", "1500ms", "--conninfo", "a\"b\\c\nd", "--print-config"});
   REQUIRE(printed.exit_code == 0);
   CHECK(contains(printed.out, "policy = \"oldest\"  # environment GORDIAN_POLICY"));
   CHECK(contains(printed.out, "lease = \"1500ms\"  # flag --lease"));
@@ -158,7 +164,8 @@ TEST_CASE("--help and --version") {
   Program p;
   const Outcome help = p.options.parse({"--help"});
   CHECK(help.exit_code == 0);
-  for (const char* part : {"--publish-after", "100ms", "how old", "--check-config", "GORDIAN_"}) CHECK(contains(help.out, part));
+  for (const char* part : {"--publish-after", "100ms", "how old", "--check-config", "GORDIAN_"})
+    CHECK(contains(help.out, part));
   CHECK(p.options.parse({"--version"}).out == "prog 1.2.3\n");
 }
 
@@ -167,8 +174,10 @@ TEST_CASE("durations") {
   CHECK(parse_duration("100ms") == 100ms);
   CHECK(parse_duration("2s") == 2s);
   CHECK(parse_duration("15min") == 15min);
-  for (const char* bad : {"", "5", "-1s", "1.5s", "s", "1 s", "1sec", "99999999999999999h", "0x"}) CHECK(!parse_duration(bad));
-  for (const auto us : {0us, 1us, 1500us, 100000us, 2000000us, 90000000us, 7200000000us}) CHECK(parse_duration(to_text(us)) == us);
+  for (const char* bad : {"", "5", "-1s", "1.5s", "s", "1 s", "1sec", "99999999999999999h", "0x"})
+    CHECK(!parse_duration(bad));
+  for (const auto us : {0us, 1us, 1500us, 100000us, 2000000us, 90000000us, 7200000000us})
+    CHECK(parse_duration(to_text(us)) == us);
 }
 
 TEST_CASE("passwords are not shown") {

@@ -1,4 +1,5 @@
-// An incident with every field filled, and its comparison: shared by the tests of those who store, print and draw it.
+// An incident with every field filled, and its comparison: shared by the tests of those who store, print and
+// draw it.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -18,15 +19,41 @@ inline coordinator::Incident crossing_incident() {
   incident.policy = "youngest";
   incident.why = "shop-17 is the youngest of 2: it began last";
   incident.victims = {TxnId("shop-17")};
-  incident.txns = {
-      {TxnId("shop-16"), {.start = 1'790'000'000'000'001.0, .priority = 1, .locks = 3, .work = 120.5, .restarts = 2, .victim_class = TxnInfo::Class::never, .label = "billing"}, false},
-      {TxnId("shop-17"), {.start = 1'790'000'000'000'002.0, .priority = -1, .locks = 2, .work = 7, .restarts = 0, .victim_class = TxnInfo::Class::normal, .label = "orders"}, true}};
-  incident.edges = {
-      {TxnId("shop-16"), TxnId("shop-17"), {SiteId("berlin"), 1'790'000'000, 41}, "transaction 742", "ShareLock",
-       "UPDATE account SET balance = balance - 10 WHERE id = 2", 3214.5},
-      {TxnId("shop-17"), TxnId("shop-16"), {SiteId("paris"), 1'790'000'001, 7}, "transaction 901", "ShareLock",
-       "UPDATE account SET balance = balance + 10 WHERE id = 1", 104.25}};
-  incident.steps = {{0, "found"}, {1500, "confirmed"}, {1600, "abort of shop-17 ordered at site paris"},
+  incident.txns = {{TxnId("shop-16"),
+                    {.start = 1'790'000'000'000'001.0,
+                     .priority = 1,
+                     .locks = 3,
+                     .work = 120.5,
+                     .restarts = 2,
+                     .victim_class = TxnInfo::Class::never,
+                     .label = "billing"},
+                    false},
+                   {TxnId("shop-17"),
+                    {.start = 1'790'000'000'000'002.0,
+                     .priority = -1,
+                     .locks = 2,
+                     .work = 7,
+                     .restarts = 0,
+                     .victim_class = TxnInfo::Class::normal,
+                     .label = "orders"},
+                    true}};
+  incident.edges = {{TxnId("shop-16"),
+                     TxnId("shop-17"),
+                     {SiteId("berlin"), 1'790'000'000, 41},
+                     "transaction 742",
+                     "ShareLock",
+                     "UPDATE account SET balance = balance - 10 WHERE id = 2",
+                     3214.5},
+                    {TxnId("shop-17"),
+                     TxnId("shop-16"),
+                     {SiteId("paris"), 1'790'000'001, 7},
+                     "transaction 901",
+                     "ShareLock",
+                     "UPDATE account SET balance = balance + 10 WHERE id = 1",
+                     104.25}};
+  incident.steps = {{0, "found"},
+                    {1500, "confirmed"},
+                    {1600, "abort of shop-17 ordered at site paris"},
                     {4200, "shop-17 aborted at site paris"}};
   incident.confirm_us = 1500;
   incident.resolve_us = 4200;

@@ -85,7 +85,8 @@ TEST_CASE("an incident that evolves is one row") {
 TEST_CASE("incidents are listed newest first, with a limit, or one by its id") {
   Directory dir;
   History history = open(dir.path / "h.db");
-  for (const auto& [epoch, number] : {std::pair{1, 9}, {2, 1}, {1, 10}, {2, 2}}) REQUIRE(history.put(numbered(epoch, number)));
+  for (const auto& [epoch, number] : {std::pair{1, 9}, {2, 1}, {1, 10}, {2, 2}})
+    REQUIRE(history.put(numbered(epoch, number)));
   const auto ids = [&](std::size_t limit, std::optional<std::string> id = {}) {
     std::string text;
     const auto listed = history.list(limit, id);
@@ -133,7 +134,8 @@ TEST_CASE("known sites are remembered until they are forgotten") {
   History history = open(dir.path / "h.db");
   REQUIRE(history.remember({SiteId("b"), "postgresql", "new"}));
   REQUIRE(history.remember({SiteId("a\xff"), "custom", ""}));
-  CHECK(*history.sites() == std::vector<KnownSite>{{SiteId("a\xff"), "custom", ""}, {SiteId("b"), "postgresql", "new"}});
+  CHECK(*history.sites() ==
+        std::vector<KnownSite>{{SiteId("a\xff"), "custom", ""}, {SiteId("b"), "postgresql", "new"}});
   REQUIRE(history.forget(SiteId("b")));
   REQUIRE(history.forget(SiteId("never seen")));
   CHECK(history.sites()->size() == 1);
@@ -159,7 +161,8 @@ TEST_CASE("a file that is no sound Gordian history is refused and stays as it is
     std::ofstream(file, std::ios::binary) << bytes;
     check_refused_untouched(file, "schema version 2");
     bytes = sound;
-    for (std::size_t page = 4096; page + 16 < bytes.size(); page += 4096) bytes.replace(page, 16, std::string(16, '\x5a'));
+    for (std::size_t page = 4096; page + 16 < bytes.size(); page += 4096)
+      bytes.replace(page, 16, std::string(16, '\x5a'));
     std::ofstream(file, std::ios::binary) << bytes;
     check_refused_untouched(file, "damaged");
   }

@@ -1,9 +1,9 @@
 // Bytes as people can read them.
+#include "text/text.hpp"
+
 #include <doctest/doctest.h>
 
 #include <random>
-
-#include "text/text.hpp"
 
 using namespace gordian::text;
 
@@ -12,7 +12,8 @@ TEST_CASE("clean text stays, everything else becomes visible") {
   CHECK(visible(std::string_view("a\0\n\x1b[31m\x7f", 9)) == "a\\x00\\x0a\\x1b[31m\\x7f");
   CHECK(visible("\xff\xfe") == "\\xff\\xfe");
   CHECK(visible("\xc0\xaf \xed\xa0\x80 \xf4\x90\x80\x80 \xe2\x82") ==
-        "\\xc0\\xaf \\xed\\xa0\\x80 \\xf4\\x90\\x80\\x80 \\xe2\\x82");  // overlong, surrogate, too large, cut off
+        "\\xc0\\xaf \\xed\\xa0\\x80 \\xf4\\x90\\x80\\x80 \\xe2\\x82");  // overlong, surrogate, too large, cut
+                                                                        // off
   CHECK(visible("\u202eevil\uffff\u0085") == "\\xe2\\x80\\xaeevil\\xef\\xbf\\xbf\\xc2\\x85");
   CHECK(utf8("\n\xff") == "\n\\xff");
 }
@@ -21,7 +22,8 @@ TEST_CASE("two different ids never look the same") {
   CHECK(visible("\xff") != visible("\\xff"));
   CHECK(visible("\\xff") == "\\x5cxff");
   std::mt19937 random(7);
-  const std::string_view pieces[] = {"\\", "x", "5", "c", "f", "\xff", "\n", "ü", "\xe2\x82", "\\x5c", "\\xff", "X"};
+  const std::string_view pieces[] = {"\\", "x", "5",        "c",     "f",     "\xff",
+                                     "\n", "ü", "\xe2\x82", "\\x5c", "\\xff", "X"};
   for (int round = 0; round < 20'000; ++round) {
     std::string bytes;
     for (auto n = random() % 8; n > 0; --n) bytes += pieces[random() % std::size(pieces)];
