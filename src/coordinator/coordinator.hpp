@@ -49,7 +49,7 @@ struct Options {
   std::chrono::milliseconds abort_grace{2000};       ///< no acknowledgement: the order is given again, escalated
   unsigned abort_attempts = 3;                       ///< then another victim is chosen
   std::chrono::milliseconds full_pass_interval{1000};
-  std::chrono::milliseconds takeover_wait{500};      ///< how long a silent predecessor may take to show that it lives
+  std::chrono::milliseconds takeover_wait{1100};      ///< how long a silent predecessor may take to show that it lives
   std::vector<SiteId> expected_sites;                ///< sites known from before: `missing` until they come
   bool record = false;                               ///< emit Applied events
   Limits limits;

@@ -25,7 +25,7 @@ struct Candidate {
 
 class Detector {
  public:
-  explicit Detector(const graph::WaitForGraph& graph);
+  explicit Detector(const graph::WaitForGraph& graph) : graph_(graph) {}
 
   /// The strongly connected component that the wait closes, if it closes one. Cost: O(what is reachable from it).
   [[nodiscard]] std::optional<Candidate> search(graph::WaitSlot wait);
@@ -33,6 +33,42 @@ class Detector {
   [[nodiscard]] std::vector<Candidate> full_pass();
   /// All deadlocked transactions, tails included, sorted: what reduction leaves over. Cost: O(V + E).
   [[nodiscard]] std::vector<TxnId> deadlocked();
+  /// The candidate's members and all who wait for them, directly or not, sorted: those who stay deadlocked because of
+  /// it. The candidate's transactions must be in the graph still. Cost: O(what reaches them).
+  [[nodiscard]] std::vector<TxnId> held_up_by(const Candidate& candidate);
+
+ private:
+  // A vertex's marks of one search. They count only where `version` is that search's: nothing is cleared in between.
+  struct Mark {
+    std::uint32_t version = 0;
+    std::uint32_t index = 0;  ///< order of discovery
+    std::uint32_t low = 0;    ///< the smallest index reached from here and still on the stack
+    bool on_stack = false;
+  };
+  struct Frame {
+    graph::Vertex vertex;
+    std::uint32_t next_edge;
+  };
+
+  void begin_marks();
+  bool mark(graph::Vertex v);
+  [[nodiscard]] bool marked(graph::Vertex v) const { return marks_[v].version == version_; }
+  [[nodiscard]] bool reaches_its_waiter(graph::WaitSlot wait);
+  [[nodiscard]] std::vector<graph::Vertex> component_of(graph::Vertex root);
+  void enter(graph::Vertex v);
+  void leave(graph::Vertex v);
+  template <class InComponent>
+  [[nodiscard]] Candidate candidate_of(const std::vector<graph::Vertex>& members, InComponent in_component) const;
+  [[nodiscard]] std::vector<bool> reduction_leftovers() const;
+  void peel_unblocking(std::vector<bool>& remaining) const;
+  [[nodiscard]] std::vector<TxnId> sorted_ids(const std::vector<graph::Vertex>& vertices) const;
+
+  const graph::WaitForGraph& graph_;
+  std::vector<Mark> marks_;
+  std::uint32_t version_ = 0;
+  std::uint32_t discovered_ = 0;
+  std::vector<graph::Vertex> stack_;  ///< discovered, component not complete yet
+  std::vector<Frame> path_;           ///< the search's own call stack
 };
 
 }  // namespace gordian::detect

@@ -23,6 +23,10 @@ enum class Policy : std::uint8_t { youngest, oldest, fewest_locks, least_work, l
 /// All names, separated by ", ", for messages.
 [[nodiscard]] std::string policy_names();
 
+/// The order of ids that decides ties: decimal numbers by value, before all other ids; those byte by byte. Total, so that
+/// the order of input never matters.
+[[nodiscard]] bool id_less(const TxnId& a, const TxnId& b);
+
 /// The cost of `weighted`: (1 + locks·w + work·w) · (1 + restarts·w). Restarts age a transaction, so that it is spared.
 struct Weights {
   double locks = 1;
@@ -47,8 +51,8 @@ using InfoOf = std::function<TxnInfo(const TxnId&)>;
 
 struct Victims {
   std::vector<TxnId> victims;  ///< in the order of choice
-  std::vector<TxnId> spared;   ///< the other members of the cycles, ordered
-  /// Members of cycles that consist only of transactions of class `never`: reported, nobody is aborted.
+  std::vector<TxnId> spared;   ///< the other members of the cycles (those of `unresolved` included), sorted
+  /// Members of cycles that consist only of transactions of class `never`, sorted: reported, nobody is aborted.
   std::vector<TxnId> unresolved;
   std::string why;  ///< one sentence about the first victim, or why there is none
 };

@@ -7,7 +7,11 @@
 //
 // Not thread-safe: a coordinator owns one and uses it from its reactor thread.
 // Cost: adding or removing an edge O(1) amortised; removing a wait O(its edges), a transaction O(its edges), a site O(its waits).
+// Memory: about 200 bytes for a wait with one blocker, its waiter's vertex included; 24 for each further edge.
 #pragma once
+
+#include <absl/container/flat_hash_set.h>
+#include <absl/container/inlined_vector.h>
 
 #include <cstdint>
 #include <gordian/ids.hpp>
@@ -15,9 +19,11 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <tl/expected.hpp>
-#include <unordered_map>
 #include <vector>
+
+#include "graph/slot_array.hpp"
 
 namespace gordian::graph {
 
@@ -56,10 +62,14 @@ class WaitForGraph {
  public:
   WaitForGraph() : WaitForGraph(Limits{}) {}
   explicit WaitForGraph(Limits limits);
+  /// Its indexes point into itself, and detectors borrow it: it stays where it is.
+  WaitForGraph(const WaitForGraph&) = delete;
+  WaitForGraph& operator=(const WaitForGraph&) = delete;
 
   /// Begins the wait `ref`, or replaces it if it stands already (blockers named again keep their edges). A blocker equal
   /// to the waiter is dropped (an upgrader among the holders), one named twice counts once. A wait without blockers is
-  /// kept and blocks nobody's progress. If `ref` stands with another waiter, that wait ends first.
+  /// kept and blocks nobody's progress. If `ref` stands with another waiter, that wait ends first; neither `waiter` nor
+  /// `blockers` may refer into this graph then. Cost: O(k log k) for k blockers.
   tl::expected<WaitSlot, LimitReached> begin_wait(WaitRef ref, const TxnId& waiter, std::span<const TxnId> blockers);
 
   /// Ends the wait; false if there is none.
@@ -74,31 +84,103 @@ class WaitForGraph {
   [[nodiscard]] std::optional<Vertex> find_txn(const TxnId& txn) const;
 
   // Reading. Slots passed in must be alive.
-  [[nodiscard]] const TxnId& txn(Vertex v) const;
-  [[nodiscard]] WaitRef ref(WaitSlot w) const;
-  [[nodiscard]] Vertex waiter(WaitSlot w) const;
+  [[nodiscard]] const TxnId& txn(Vertex v) const { return vertices_[v].id; }
+  [[nodiscard]] WaitRef ref(WaitSlot w) const { return {waits_[w].site, waits_[w].sequence}; }
+  [[nodiscard]] Vertex waiter(WaitSlot w) const { return waits_[w].waiter; }
   /// When the wait was begun or last replaced, counted in this graph's own steps: a larger number is later.
-  [[nodiscard]] std::uint64_t reported(WaitSlot w) const;
+  [[nodiscard]] std::uint64_t reported(WaitSlot w) const { return waits_[w].reported; }
   /// The edges of one wait.
-  [[nodiscard]] std::span<const EdgeSlot> edges(WaitSlot w) const;
+  [[nodiscard]] std::span<const EdgeSlot> edges(WaitSlot w) const { return waits_[w].edges; }
   /// The waits of one transaction.
-  [[nodiscard]] std::span<const WaitSlot> waits(Vertex v) const;
-  [[nodiscard]] Vertex source(EdgeSlot e) const;  ///< the waiter
-  [[nodiscard]] Vertex target(EdgeSlot e) const;  ///< the blocker
-  [[nodiscard]] WaitSlot wait(EdgeSlot e) const;
-  [[nodiscard]] std::span<const EdgeSlot> out_edges(Vertex v) const;
-  [[nodiscard]] std::span<const EdgeSlot> in_edges(Vertex v) const;
+  [[nodiscard]] std::span<const WaitSlot> waits(Vertex v) const { return vertices_[v].waits; }
+  [[nodiscard]] Vertex source(EdgeSlot e) const { return edges_[e].source; }  ///< the waiter
+  [[nodiscard]] Vertex target(EdgeSlot e) const { return edges_[e].target; }  ///< the blocker
+  [[nodiscard]] WaitSlot wait(EdgeSlot e) const { return edges_[e].wait; }
+  [[nodiscard]] std::span<const EdgeSlot> out_edges(Vertex v) const { return vertices_[v].out; }
+  [[nodiscard]] std::span<const EdgeSlot> in_edges(Vertex v) const { return vertices_[v].in; }
 
-  [[nodiscard]] bool alive(Vertex v) const;
-  [[nodiscard]] std::size_t vertex_count() const;
+  /// For any number below vertex_capacity() or edge_capacity().
+  [[nodiscard]] bool alive(Vertex v) const { return !vertices_[v].waits.empty() || !vertices_[v].in.empty(); }
+  [[nodiscard]] bool edge_alive(EdgeSlot e) const { return edges_[e].wait != no_slot; }
+  [[nodiscard]] std::size_t vertex_count() const { return vertices_.in_use(); }
   /// One more than the largest vertex number ever used: the size of a table indexed by vertex.
-  [[nodiscard]] std::size_t vertex_capacity() const;
-  [[nodiscard]] std::size_t edge_count() const;
-  [[nodiscard]] std::size_t wait_count() const;
-  [[nodiscard]] std::size_t wait_count(SiteSlot site) const;
+  [[nodiscard]] std::size_t vertex_capacity() const { return vertices_.capacity(); }
+  [[nodiscard]] std::size_t edge_count() const { return edges_.in_use(); }
+  [[nodiscard]] std::size_t edge_capacity() const { return edges_.capacity(); }
+  [[nodiscard]] std::size_t wait_count() const { return waits_.in_use(); }
+  [[nodiscard]] std::size_t wait_count(SiteSlot site) const { return site < sites_.size() ? sites_[site].size() : 0; }
 
   /// Empty if all is well, else a sentence that names the first contradiction. O(everything); for tests.
   [[nodiscard]] std::string check_invariants() const;
+
+ private:
+  // Most transactions have one wait with a blocker or two: these lists rarely need memory of their own.
+  using SlotList = absl::InlinedVector<std::uint32_t, 4>;
+
+  struct VertexData {
+    TxnId id;
+    SlotList waits;
+    SlotList out;
+    SlotList in;
+  };
+  // An edge knows its place in each list that holds it, so that it leaves by swapping with the last one.
+  struct EdgeData {
+    Vertex source;
+    Vertex target;
+    WaitSlot wait;  ///< no_slot: this slot is free
+    std::uint32_t place_in_out;
+    std::uint32_t place_in_in;
+    std::uint32_t place_in_wait;
+  };
+  struct WaitData {
+    std::uint64_t sequence;
+    std::uint64_t reported;
+    SiteSlot site;
+    Vertex waiter;  ///< no_slot: this slot is free
+    std::uint32_t place_in_waits;
+    SlotList edges;
+  };
+
+  // The indexes hold slots only; ids and sequences are looked up where the slots keep them.
+  struct TxnKey {
+    using is_transparent = void;
+    const SlotArray<VertexData>* vertices;
+    [[nodiscard]] std::string_view key(Vertex v) const { return (*vertices)[v].id.view(); }
+    [[nodiscard]] static std::string_view key(std::string_view id) { return id; }
+    [[nodiscard]] std::size_t operator()(auto a) const { return std::hash<std::string_view>{}(key(a)); }
+    [[nodiscard]] bool operator()(auto a, auto b) const { return key(a) == key(b); }
+  };
+  struct Sequence {
+    std::uint64_t value;
+  };
+  struct SequenceKey {
+    using is_transparent = void;
+    const SlotArray<WaitData>* waits;
+    [[nodiscard]] std::uint64_t key(WaitSlot w) const { return (*waits)[w].sequence; }
+    [[nodiscard]] static std::uint64_t key(Sequence sequence) { return sequence.value; }
+    [[nodiscard]] std::size_t operator()(auto a) const { return absl::Hash<std::uint64_t>{}(key(a)); }
+    [[nodiscard]] bool operator()(auto a, auto b) const { return key(a) == key(b); }
+  };
+  using SiteWaits = absl::flat_hash_set<WaitSlot, SequenceKey, SequenceKey>;
+
+  [[nodiscard]] Vertex vertex_for(const TxnId& txn);
+  void drop_vertex_if_unused(Vertex v);
+  [[nodiscard]] WaitSlot add_wait(WaitRef ref, const TxnId& waiter);
+  void drop_wait(WaitSlot w);
+  void add_edge(WaitSlot w, Vertex blocker);
+  void drop_edge(EdgeSlot e);
+  void set_blockers(WaitSlot w, std::span<const TxnId* const> sorted);
+  [[nodiscard]] std::string check_vertex(Vertex v) const;
+  [[nodiscard]] std::string check_wait(WaitSlot w) const;
+  [[nodiscard]] std::string check_edge(EdgeSlot e) const;
+
+  Limits limits_;
+  SlotArray<VertexData> vertices_;
+  SlotArray<EdgeData> edges_;
+  SlotArray<WaitData> waits_;
+  absl::flat_hash_set<Vertex, TxnKey, TxnKey> txns_;
+  std::vector<SiteWaits> sites_;
+  std::uint64_t steps_ = 0;
 };
 
 }  // namespace gordian::graph

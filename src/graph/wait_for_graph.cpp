@@ -1,0 +1,181 @@
+// The wait-for graph's changes. What can go wrong between its lists is checked in check_invariants.cpp.
+#include "graph/wait_for_graph.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+namespace gordian::graph {
+
+WaitForGraph::WaitForGraph(Limits limits)
+    : limits_(limits), txns_(0, TxnKey{&vertices_}, TxnKey{&vertices_}) {}
+
+tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_wait(WaitRef ref, const TxnId& waiter,
+                                                              std::span<const TxnId> blockers) {
+  std::vector<const TxnId*> wanted;
+  wanted.reserve(blockers.size());
+  for (const auto& blocker : blockers)
+    if (blocker != waiter) wanted.push_back(&blocker);
+  std::ranges::sort(wanted, [](const TxnId* a, const TxnId* b) { return *a < *b; });
+  const auto same = std::ranges::unique(wanted, [](const TxnId* a, const TxnId* b) { return *a == *b; });
+  wanted.erase(same.begin(), same.end());
+
+  auto standing = find_wait(ref);
+  const auto old_edges = standing ? edges(*standing).size() : 0;
+  if (!standing && wait_count() >= limits_.waits) return tl::unexpected(LimitReached{"waits", limits_.waits});
+  if (edge_count() - old_edges + wanted.size() > limits_.edges)
+    return tl::unexpected(LimitReached{"edges", limits_.edges});
+
+  if (standing && txn(this->waiter(*standing)) != waiter) {
+    drop_wait(*standing);
+    standing.reset();
+  }
+  const auto slot = standing ? *standing : add_wait(ref, waiter);
+  waits_[slot].reported = ++steps_;
+  set_blockers(slot, wanted);
+  return slot;
+}
+
+// New edges come before old ones go: no vertex that stays in use is given up in between.
+void WaitForGraph::set_blockers(WaitSlot w, std::span<const TxnId* const> sorted) {
+  std::vector<bool> kept(sorted.size(), false);
+  std::vector<EdgeSlot> leaving;
+  for (const auto e : edges(w)) {
+    const auto& blocker = txn(target(e));
+    const auto at = std::ranges::lower_bound(sorted, blocker, {}, [](const TxnId* id) -> const TxnId& { return *id; });
+    if (at != sorted.end() && **at == blocker) {
+      kept[static_cast<std::size_t>(at - sorted.begin())] = true;
+    } else {
+      leaving.push_back(e);
+    }
+  }
+  for (std::size_t i = 0; i < sorted.size(); ++i)
+    if (!kept[i]) add_edge(w, vertex_for(*sorted[i]));
+  for (const auto e : leaving) drop_edge(e);
+}
+
+bool WaitForGraph::end_wait(WaitRef ref) {
+  const auto standing = find_wait(ref);
+  if (!standing) return false;
+  drop_wait(*standing);
+  return true;
+}
+
+std::size_t WaitForGraph::remove_txn(const TxnId& txn) {
+  const auto found = find_txn(txn);
+  if (!found) return 0;
+  // With its last wait and edge the vertex is given back, but nothing is taken here: its slot stays readable.
+  auto& vertex = vertices_[*found];
+  const auto removed = vertex.waits.size();
+  while (!vertex.waits.empty()) drop_wait(vertex.waits.back());
+  while (!vertex.in.empty()) drop_edge(vertex.in.back());
+  return removed;
+}
+
+std::size_t WaitForGraph::remove_site(SiteSlot site) {
+  if (site >= sites_.size()) return 0;
+  // In order of slots: a hash table's own order differs from run to run, and slots given back are taken again.
+  std::vector<WaitSlot> leaving(sites_[site].begin(), sites_[site].end());
+  std::ranges::sort(leaving);
+  for (const auto w : leaving) drop_wait(w);
+  sites_[site] = SiteWaits(0, SequenceKey{&waits_}, SequenceKey{&waits_});
+  return leaving.size();
+}
+
+void WaitForGraph::clear() {
+  txns_.clear();
+  sites_.clear();
+  waits_.clear();
+  edges_.clear();
+  vertices_.clear();
+}
+
+std::optional<WaitSlot> WaitForGraph::find_wait(WaitRef ref) const {
+  if (ref.site >= sites_.size()) return std::nullopt;
+  const auto found = sites_[ref.site].find(Sequence{ref.sequence});
+  if (found == sites_[ref.site].end()) return std::nullopt;
+  return *found;
+}
+
+std::optional<Vertex> WaitForGraph::find_txn(const TxnId& txn) const {
+  const auto found = txns_.find(txn.view());
+  if (found == txns_.end()) return std::nullopt;
+  return *found;
+}
+
+Vertex WaitForGraph::vertex_for(const TxnId& txn) {
+  if (const auto found = find_txn(txn)) return *found;
+  const auto v = vertices_.take({.id = txn, .waits = {}, .out = {}, .in = {}});
+  txns_.insert(v);
+  return v;
+}
+
+void WaitForGraph::drop_vertex_if_unused(Vertex v) {
+  if (alive(v)) return;
+  txns_.erase(v);
+  vertices_.give_back(v);
+}
+
+WaitSlot WaitForGraph::add_wait(WaitRef ref, const TxnId& waiter) {
+  while (sites_.size() <= ref.site) sites_.emplace_back(0, SequenceKey{&waits_}, SequenceKey{&waits_});
+  const auto v = vertex_for(waiter);
+  auto& list = vertices_[v].waits;
+  const auto place = static_cast<std::uint32_t>(list.size());
+  const auto w = waits_.take({.sequence = ref.sequence,
+                              .reported = 0,
+                              .site = ref.site,
+                              .waiter = v,
+                              .place_in_waits = place,
+                              .edges = {}});
+  list.push_back(w);
+  sites_[ref.site].insert(w);
+  return w;
+}
+
+void WaitForGraph::drop_wait(WaitSlot w) {
+  auto& wait = waits_[w];
+  while (!wait.edges.empty()) drop_edge(wait.edges.back());
+  auto& list = vertices_[wait.waiter].waits;
+  const auto last = list.back();
+  list[wait.place_in_waits] = last;
+  waits_[last].place_in_waits = wait.place_in_waits;
+  list.pop_back();
+  sites_[wait.site].erase(w);
+  drop_vertex_if_unused(wait.waiter);
+  wait.waiter = no_slot;
+  waits_.give_back(w);
+}
+
+void WaitForGraph::add_edge(WaitSlot w, Vertex blocker) {
+  auto& wait = waits_[w];
+  auto& out = vertices_[wait.waiter].out;
+  auto& in = vertices_[blocker].in;
+  assert(wait.waiter != blocker);
+  const auto e = edges_.take({.source = wait.waiter,
+                              .target = blocker,
+                              .wait = w,
+                              .place_in_out = static_cast<std::uint32_t>(out.size()),
+                              .place_in_in = static_cast<std::uint32_t>(in.size()),
+                              .place_in_wait = static_cast<std::uint32_t>(wait.edges.size())});
+  out.push_back(e);
+  in.push_back(e);
+  wait.edges.push_back(e);
+}
+
+// The waiter's vertex stays: its wait still stands.
+void WaitForGraph::drop_edge(EdgeSlot e) {
+  auto& edge = edges_[e];
+  const auto leave = [&](SlotList& list, std::uint32_t EdgeData::*place) {
+    const auto last = list.back();
+    list[edge.*place] = last;
+    edges_[last].*place = edge.*place;
+    list.pop_back();
+  };
+  leave(vertices_[edge.source].out, &EdgeData::place_in_out);
+  leave(vertices_[edge.target].in, &EdgeData::place_in_in);
+  leave(waits_[edge.wait].edges, &EdgeData::place_in_wait);
+  drop_vertex_if_unused(edge.target);
+  edge.wait = no_slot;
+  edges_.give_back(e);
+}
+
+}  // namespace gordian::graph
