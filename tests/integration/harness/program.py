@@ -47,12 +47,13 @@ class Program:
         self.process = None
 
     def start(self):
-        # setpriv: the program must not outlive a test that was killed.
-        prefix = ["setpriv", "--pdeathsig", "KILL"]
+        # The program must not outlive a test that was killed. Changing the user would undo that, so it comes first.
+        prefix = []
         if self._user:
             entry = pwd.getpwnam(self._user)
-            prefix += ["--reuid", str(entry.pw_uid), "--regid", str(entry.pw_gid), "--init-groups"]
-        self.process = subprocess.Popen(prefix + ["--"] + self.arguments, stdin=subprocess.DEVNULL, stdout=self._stdout,
+            prefix += ["setpriv", "--reuid", str(entry.pw_uid), "--regid", str(entry.pw_gid), "--init-groups", "--"]
+        prefix += ["setpriv", "--pdeathsig", "KILL", "--"]
+        self.process = subprocess.Popen(prefix + self.arguments, stdin=subprocess.DEVNULL, stdout=self._stdout,
                                         stderr=self._stderr, env=self._environment)
         return self
 
