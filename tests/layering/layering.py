@@ -8,7 +8,7 @@ from pathlib import Path
 
 # A room may include every room of a lower floor, and its own files.
 FLOOR = {
-    "graph": 1, "lock": 1, "wire": 1,
+    "text": 1, "graph": 1, "lock": 1, "wire": 1,
     "detect": 2,
     "agent": 3, "coordinator": 3, "trace": 3,
     "net": 4, "sim": 4, "store": 4, "embed": 4, "admin": 4, "config": 4, "viz": 4,
@@ -23,7 +23,7 @@ PUBLIC_WORDS = {"ids.hpp", "wait.hpp"}
 PUBLIC_PROMISE_FROM_FLOOR = 3  # its limits and errors are the agent room's too
 
 # No socket, file, thread, clock or log in these: messages and the time go in, messages and decisions come out.
-PURE = {"graph", "lock", "wire", "detect", "agent", "coordinator"}
+PURE = {"text", "graph", "lock", "wire", "detect", "agent", "coordinator"}
 IMPURE_HEADER = re.compile(
     r"(zmq|spdlog/|sqlite|SQLiteCpp/|libpq|sys/|net/|netinet/|unistd\.h|pthread\.h|httplib)"
     r"|(thread|mutex|shared_mutex|condition_variable|future|semaphore|fstream|iostream|filesystem|ctime|random)$")

@@ -12,6 +12,9 @@ import time
 
 from .wait import wait_until
 
+# A sanitizer's report fails the test even where nobody looks at the exit code.
+_SANITIZER_REPORT = re.compile(r"(WARNING|ERROR): \w+Sanitizer: .*|.*: runtime error: .*")
+
 
 def binary(name):
     """The path of one of Gordian's programs, in the folder that GORDIAN_BIN names."""
@@ -121,4 +124,8 @@ class Program:
             self.kill()
             self._stdout.close()
             self._stderr.close()
+            report = _SANITIZER_REPORT.search(self.stderr)
+            printed = self.stderr if report else ""
             shutil.rmtree(self.folder, ignore_errors=True)
+        if report:
+            raise AssertionError(f"{self.arguments[0]}: {report[0]}\n{printed}")
