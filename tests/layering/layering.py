@@ -26,7 +26,8 @@ PUBLIC_PROMISE_FROM_FLOOR = 3  # its limits and errors are the agent room's too
 PURE = {"text", "graph", "lock", "wire", "detect", "agent", "coordinator"}
 IMPURE_HEADER = re.compile(
     r"(zmq|spdlog/|sqlite|SQLiteCpp/|libpq|sys/|net/|netinet/|unistd\.h|pthread\.h|httplib)"
-    r"|(thread|mutex|shared_mutex|condition_variable|future|semaphore|fstream|iostream|filesystem|ctime|random)$")
+    r"|(thread|mutex|shared_mutex|condition_variable|future|semaphore|fstream|iostream|filesystem|random)$")
+IMPURE_CALL = re.compile(r"_clock::now\b|\bclock_gettime\b|\bgettimeofday\b|\bstd::time\(|\bsleep_(for|until)\b")
 
 ZMQ_HEADER = re.compile(r"zmq")
 # Slow to compile: they stay in .cpp files, so that only those who use them pay.
@@ -131,6 +132,18 @@ def check_includes(root):
             continue
         for line, name in includes(root / path):
             wrong += [f"{path}:{line}: #include {name}: {what}" for what in complaints_about(root, path, name)]
+    return wrong
+
+
+def check_clocks(root):
+    """Every look at a clock in a pure room: a list of "file:line: sentence"."""
+    wrong = []
+    for path in sources(root):
+        if room_of(path) in PURE:
+            for number, line in enumerate((root / path).read_text(encoding="utf-8").splitlines(), 1):
+                match = IMPURE_CALL.search(line.partition("//")[0])
+                if match:
+                    wrong.append(f"{path}:{number}: {match[0]}: {room_of(path)} is pure, the time is handed in")
     return wrong
 
 

@@ -15,6 +15,9 @@ class TheTree(unittest.TestCase):
     def test_includes_follow_the_table(self):
         self.assertEqual([], layering.check_includes(ROOT))
 
+    def test_pure_rooms_read_no_clock(self):
+        self.assertEqual([], layering.check_clocks(ROOT))
+
     def test_link_lines_follow_the_table(self):
         self.assertEqual([], layering.check_links(ROOT))
 
@@ -108,6 +111,11 @@ class BadTree(unittest.TestCase):
         for library in ("thread", "mutex", "fstream", "spdlog/spdlog.h", "sys/socket.h"):
             with self.subTest(library):
                 self.assert_refused("src/detect/a.cpp", f"#include <{library}>\n", "pure")
+
+    def test_pure_room_that_reads_a_clock(self):
+        self.write("src/detect/a.cpp", "// not steady_clock::now()\nauto t = std::chrono::steady_clock::now();\n")
+        self.write("src/net/a.cpp", "auto t = std::chrono::steady_clock::now();\n")
+        self.assertEqual(["src/detect/a.cpp:2"], [w[:18] for w in layering.check_clocks(self.root)])
 
     def test_zmq_outside_net(self):
         self.assert_refused("src/embed/a.cpp", "#include <zmq.hpp>\n", "only net")
