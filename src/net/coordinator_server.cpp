@@ -100,7 +100,7 @@ class CoordinatorServer::Impl {
 
   void answer(const coordinator::PeerId& peer, const wire::Query& query) {
     const auto result = hooks_.query ? hooks_.query(core_, now(), query.what, query.argument)
-                                     : tl::expected<std::string, std::string>(tl::unexpected("no queries here"));
+                                     : tl::expected<std::string, std::string>(tl::unexpected(std::string("this coordinator answers no questions")));
     send(peer, wire::Answer{query.id, result.has_value(), result ? *result : result.error()});
   }
 
