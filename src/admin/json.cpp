@@ -375,7 +375,8 @@ Parsed<std::vector<Incident>> parse_incidents(std::string_view json) {
 }
 
 std::string to_json(const Selection& selection) {
-  Json json{{"limit", selection.limit}};
+  Json json = Json::object();
+  if (selection.limit) json["limit"] = *selection.limit;
   if (!selection.id.empty()) json["id"] = string(selection.id);
   return json.dump();
 }

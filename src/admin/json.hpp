@@ -7,6 +7,7 @@
 // nothing throws.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
@@ -31,9 +32,9 @@ using Parsed = tl::expected<T, std::string>;
 [[nodiscard]] Parsed<coordinator::GraphView> parse_graph(std::string_view json);
 [[nodiscard]] Parsed<std::vector<coordinator::Incident>> parse_incidents(std::string_view json);
 
-/// The argument of a query: how many at most, and which one (empty: all).
+/// The argument of a query: how many at most (unset: the coordinator's default), and which one (empty: all).
 struct Selection {
-  std::size_t limit = 50;
+  std::optional<std::size_t> limit;
   std::string id;
 };
 [[nodiscard]] std::string to_json(const Selection& selection);

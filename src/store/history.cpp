@@ -24,7 +24,7 @@ constexpr int schema_version = 1;  // PRAGMA user_version; a change of the table
 constexpr const char* schema = R"sql(
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counters VALUES ('epoch', 0);
-CREATE TABLE sites (site TEXT PRIMARY KEY, engine TEXT NOT NULL, label TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE sites (site TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE incidents (
   key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, epoch INTEGER NOT NULL, number INTEGER NOT NULL,
   found_unix_us INTEGER NOT NULL, outcome INTEGER NOT NULL, policy TEXT NOT NULL, why TEXT NOT NULL,
@@ -219,19 +219,13 @@ class History::Impl {
     return incidents;
   }
 
-  void remember(const KnownSite& site) {
-    run("INSERT INTO sites VALUES (?, ?, ?) ON CONFLICT (site) DO UPDATE SET engine = excluded.engine, label "
-        "= excluded.label",
-        site.site.str(), site.engine, site.label);
-  }
+  void remember(const SiteId& site) { run("INSERT OR IGNORE INTO sites VALUES (?)", site.str()); }
   void forget(const SiteId& site) { run("DELETE FROM sites WHERE site = ?", site.str()); }
 
-  std::vector<KnownSite> sites() {
-    std::vector<KnownSite> sites;
-    SQLite::Statement row(db_, "SELECT site, engine, label FROM sites ORDER BY site");
-    while (row.executeStep())
-      sites.push_back(
-          {id<SiteId>(row.getColumn(0)), row.getColumn(1).getString(), row.getColumn(2).getString()});
+  std::vector<SiteId> sites() {
+    std::vector<SiteId> sites;
+    SQLite::Statement row(db_, "SELECT site FROM sites ORDER BY site");
+    while (row.executeStep()) sites.push_back(id<SiteId>(row.getColumn(0)));
     return sites;
   }
 
@@ -337,13 +331,13 @@ Result<void> History::put(const Incident& incident) {
 Result<std::vector<Incident>> History::list(std::size_t limit, const std::optional<std::string>& id) const {
   return impl_->guarded("reading incidents", [&] { return impl_->list(limit, id); });
 }
-Result<void> History::remember(const KnownSite& site) {
+Result<void> History::remember(const SiteId& site) {
   return impl_->guarded("storing a site", [&] { impl_->remember(site); });
 }
 Result<void> History::forget(const SiteId& site) {
   return impl_->guarded("forgetting a site", [&] { impl_->forget(site); });
 }
-Result<std::vector<KnownSite>> History::sites() const {
+Result<std::vector<SiteId>> History::sites() const {
   return impl_->guarded("reading the sites", [&] { return impl_->sites(); });
 }
 

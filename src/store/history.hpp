@@ -25,15 +25,6 @@ struct StoreError {
 template <class T>
 using Result = tl::expected<T, StoreError>;
 
-/// A site that has reported to this coordinator or one before it.
-struct KnownSite {
-  SiteId site;
-  std::string engine;
-  std::string label;
-
-  friend bool operator==(const KnownSite&, const KnownSite&) = default;
-};
-
 class History {
  public:
   static constexpr std::size_t default_incidents_max = 100'000;
@@ -58,10 +49,11 @@ class History {
   [[nodiscard]] Result<std::vector<coordinator::Incident>> list(
       std::size_t limit, const std::optional<std::string>& id = {}) const;
 
-  Result<void> remember(const KnownSite& site);
+  /// A site that has reported to this coordinator, or one before it.
+  Result<void> remember(const SiteId& site);
   Result<void> forget(const SiteId& site);
   /// Ordered by id.
-  [[nodiscard]] Result<std::vector<KnownSite>> sites() const;
+  [[nodiscard]] Result<std::vector<SiteId>> sites() const;
 
  private:
   class Impl;

@@ -132,7 +132,8 @@ TEST_CASE("a document that is none is refused with its place") {
 }
 
 TEST_CASE("selections") {
-  CHECK(parse_selection("")->limit == 50);
+  CHECK(!parse_selection("")->limit);
+  CHECK(!parse_selection(to_json(Selection{}))->limit);
   CHECK(parse_selection(to_json(Selection{3, "7-12"}))->id == "7-12");
   CHECK(parse_selection(to_json(Selection{3, "7-12"}))->limit == 3);
   CHECK(!parse_selection("{\"limit\": -1}"));
