@@ -99,8 +99,9 @@ class ConfirmAnswer {
   std::shared_ptr<Impl> impl_;
 };
 
-/// What the agent calls. Every callback runs on the agent's callback thread; it may call the agent's functions, but not
-/// destroy the agent. An exception that leaves one is reported and counts as failed().
+/// What the agent calls. on_abort and on_confirm run on the agent's callback thread, on_log on either of its threads; they
+/// may call the agent's functions, but not destroy the agent. An exception that leaves one is
+/// reported and counts as failed().
 struct AgentCallbacks {
   /// Required.
   std::function<void(const AbortOrder&, AbortAnswer)> on_abort;

@@ -1,0 +1,173 @@
+// The agent's side of the protocol: waits out, confirmations, aborts, resync.
+//
+// Pure: the engine's reports, the coordinator's messages and the time go in; messages and calls to the engine come out.
+// embed/ gives it threads and a socket, sim/ will simulate it. State is kept, not a log of changes: whatever is pending is
+// worked out when messages are taken, so a wait that begins and ends in between costs nothing, and an overflow anywhere
+// falls back to a snapshot.
+//
+// Not thread-safe. Cost: a report O(blockers); a confirmation O(edges asked for); a snapshot O(all waits).
+#pragma once
+
+#include <cstdint>
+#include <gordian/agent.hpp>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <variant>
+#include <vector>
+
+#include "wire/messages.hpp"
+
+namespace gordian::agent {
+
+struct Options {
+  SiteId site;
+  std::uint64_t incarnation;
+  std::string instance;  ///< random, names this process
+  std::string engine;
+  std::string label;
+  std::string software;
+  std::int64_t publish_after_us = 100'000;
+  bool resolve_local_deadlocks = true;
+  bool engine_confirms = false;  ///< ask the engine to look again before a confirmation is answered
+  AgentLimits limits;
+};
+
+/// The engine is to look again at these waits, then confirm_ready(ticket) is to be called.
+struct ConfirmCall {
+  std::uint64_t ticket;
+  std::vector<WaitHandle> waits;
+};
+/// The engine is to carry out this order, then answer_abort(ticket, …) is to be called.
+struct AbortCall {
+  std::uint64_t ticket;
+  AbortOrder order;
+};
+/// Something to log.
+struct Note {
+  AgentCallbacks::Level level;
+  std::string text;
+};
+using Upcall = std::variant<ConfirmCall, AbortCall, Note>;
+
+class AgentCore {
+ public:
+  AgentCore(Options options, std::int64_t now_us);
+
+  // The engine's reports: see agent.hpp for their meaning and errors.
+  [[nodiscard]] tl::expected<WaitHandle, AgentError> begin_wait(Wait wait, std::int64_t now_us);
+  tl::expected<void, AgentError> set_blockers(WaitHandle wait, std::vector<Blocker> blockers);
+  tl::expected<void, AgentError> renew_blocker(WaitHandle wait, const TxnId& blocker);
+  void end_wait(WaitHandle wait);
+  tl::expected<void, AgentError> describe(const TxnId& txn, TxnInfo info);
+  void forget(const TxnId& txn);
+
+  // The engine's answers to calls. Unknown tickets are ignored: an answer given twice does nothing.
+  void confirm_ready(std::uint64_t ticket);
+  void answer_abort(std::uint64_t ticket, wire::Aborted::Outcome outcome, std::string text);
+
+  // The network's side.
+  void receive(const wire::ToAgent& message, std::int64_t now_us);
+  /// A message taken could not be sent: the coordinator's picture is repaired with a snapshot.
+  void send_failed(std::int64_t now_us);
+  /// Whatever is due, in the order in which it is to be sent.
+  [[nodiscard]] std::vector<wire::FromAgent> take_outgoing(std::int64_t now_us);
+  [[nodiscard]] std::vector<Upcall> take_upcalls();
+  /// When take_outgoing will have something to say even if nothing happens until then.
+  [[nodiscard]] std::int64_t next_due_us() const;
+  /// True if there is something to send at once.
+  [[nodiscard]] bool has_outgoing() const;
+  [[nodiscard]] wire::Goodbye goodbye() const { return {options_.incarnation}; }
+
+  /// The host counts slow callbacks itself; everything else is counted here.
+  [[nodiscard]] AgentStatus status() const;
+
+ private:
+  struct Edge {
+    Kind kind;
+    std::uint64_t since;  ///< number of the first message that reports it without a break
+  };
+  struct Standing {
+    Wait wait;  ///< its blockers are in `edges`
+    std::unordered_map<TxnId, Edge> edges;
+    std::int64_t began_us;
+    bool published = false;
+    bool dirty = false;
+  };
+  struct Txn {
+    TxnInfo info;
+    bool described = false;
+    bool sent = false;
+    bool dirty = false;
+    std::uint32_t mentions = 0;  ///< by published waits
+    std::unordered_set<std::uint64_t> waits;  ///< as waiter, published or not
+  };
+  using Waits = std::unordered_map<std::uint64_t, Standing>;
+
+  [[nodiscard]] std::uint64_t next_number() const { return number_ + 1; }
+  tl::expected<void, AgentError> check(const Wait& wait);
+  [[nodiscard]] tl::unexpected<AgentError> over_limit(std::string what, std::size_t limit, const char* advice);
+  void assign_blockers(Standing& standing, const std::vector<Blocker>& blockers);
+  void publish_due(std::int64_t now_us);
+  void mention(const TxnId& txn);
+  void unmention(const TxnId& txn);
+  void drop_if_idle(const TxnId& txn);
+  void mark_dirty(std::uint64_t sequence, Standing& standing);
+  void erase_wait(Waits::iterator it);
+
+  [[nodiscard]] wire::Change wait_change(std::uint64_t sequence, const Standing& standing, std::int64_t now_us) const;
+  void take_snapshot(std::vector<wire::FromAgent>& out, std::int64_t now_us);
+  void take_deltas(std::vector<wire::FromAgent>& out, std::int64_t now_us);
+  [[nodiscard]] bool pending_changes() const;
+
+  void on(const wire::Welcome& m, std::int64_t now_us);
+  void on(const wire::HeartbeatAck& m, std::int64_t now_us);
+  void on(const wire::Resync& m, std::int64_t now_us);
+  void on(const wire::Confirm& m, std::int64_t now_us);
+  void on(const wire::Abort& m, std::int64_t now_us);
+  void on(const wire::Error& m, std::int64_t now_us);
+  [[nodiscard]] bool older_epoch(std::uint64_t epoch, const char* what);
+  void answer(const wire::Confirm& question);
+  [[nodiscard]] bool order_applies(const wire::Abort& order) const;
+  void go_offline(std::int64_t now_us, std::int64_t retry_after_us);
+  void note(AgentCallbacks::Level level, std::string text);
+
+  Options options_;
+
+  // What stands at this site.
+  Waits waits_;
+  std::set<std::pair<std::int64_t, std::uint64_t>> unpublished_;  ///< (due, sequence)
+  std::unordered_map<TxnId, Txn> txns_;
+  std::size_t described_ = 0;
+  std::uint64_t last_sequence_ = 0;
+
+  // What the coordinator has not been told yet.
+  std::vector<std::uint64_t> dirty_waits_;
+  std::vector<std::uint64_t> ended_;
+  std::vector<TxnId> dirty_txns_;
+  std::vector<TxnId> forgotten_;
+  std::vector<wire::FromAgent> replies_;
+  bool need_snapshot_ = false;
+  std::uint64_t number_ = 0;  ///< of the last delta or snapshot taken
+
+  // The session.
+  bool online_ = false;
+  std::uint64_t epoch_ = 0;
+  std::int64_t heartbeat_us_ = 500'000;
+  std::int64_t lease_us_ = 3'000'000;
+  std::int64_t last_heard_us_;
+  std::int64_t next_hello_us_;
+  std::int64_t next_heartbeat_us_ = 0;
+  std::int64_t resend_after_us_ = 0;  ///< nothing is sent before: the queue was full
+  std::string last_complaint_;        ///< each refusal is logged once, not at every retry
+
+  // Calls the engine has not answered.
+  std::uint64_t last_ticket_ = 0;
+  std::unordered_map<std::uint64_t, wire::Confirm> asked_;
+  std::unordered_map<std::uint64_t, wire::Abort> ordered_;
+  std::vector<Upcall> upcalls_;
+  AgentStatus counters_;
+};
+
+}  // namespace gordian::agent

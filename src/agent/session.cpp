@@ -1,0 +1,175 @@
+// The session with the coordinator: what its messages mean, and the engine's answers.
+#include <utility>
+
+#include "agent/agent_core.hpp"
+
+namespace gordian::agent {
+
+using Level = AgentCallbacks::Level;
+
+namespace {
+// Calls the engine has not answered. Over this limit a confirmation is denied and an order fails at once.
+constexpr std::size_t max_open_calls = 10'000;
+}  // namespace
+
+void AgentCore::receive(const wire::ToAgent& message, std::int64_t now_us) {
+  last_heard_us_ = now_us;
+  std::visit([&](const auto& m) { on(m, now_us); }, message);
+}
+
+/// Orders of an older term are refused: that coordinator was replaced. A newer term is believed.
+bool AgentCore::older_epoch(std::uint64_t epoch, const char* what) {
+  if (epoch >= epoch_) {
+    epoch_ = epoch;
+    return false;
+  }
+  ++counters_.orders_refused;
+  note(Level::warn, std::string(what) + " of epoch " + std::to_string(epoch) + " refused: epoch " + std::to_string(epoch_) +
+                        " was seen");
+  return true;
+}
+
+void AgentCore::go_offline(std::int64_t now_us, std::int64_t retry_after_us) {
+  online_ = false;
+  next_hello_us_ = now_us + retry_after_us;
+  replies_.clear();
+}
+
+void AgentCore::send_failed(std::int64_t now_us) {
+  constexpr std::int64_t pause_us = 100'000;
+  if (online_) need_snapshot_ = true;
+  resend_after_us_ = now_us + pause_us;
+}
+
+void AgentCore::on(const wire::Welcome& m, std::int64_t now_us) {
+  if (older_epoch(m.epoch, "welcome")) return;
+  heartbeat_us_ = static_cast<std::int64_t>(std::max<std::uint64_t>(1, m.heartbeat_ms)) * 1000;
+  lease_us_ = static_cast<std::int64_t>(std::max<std::uint64_t>(1, m.lease_ms)) * 1000;
+  next_heartbeat_us_ = now_us + heartbeat_us_;
+  if (!online_) note(Level::info, "accepted by the coordinator, epoch " + std::to_string(m.epoch));
+  online_ = true;
+  need_snapshot_ = true;
+  last_complaint_.clear();
+}
+
+void AgentCore::on(const wire::HeartbeatAck& m, std::int64_t) { (void)older_epoch(m.epoch, "heartbeat"); }
+
+void AgentCore::on(const wire::Resync& m, std::int64_t) {
+  if (older_epoch(m.epoch, "resync")) return;
+  note(Level::info, "sending a snapshot: " + m.reason);
+  need_snapshot_ = true;
+}
+
+void AgentCore::on(const wire::Confirm& m, std::int64_t) {
+  if (older_epoch(m.epoch, "confirmation")) return;
+  if (m.incarnation != options_.incarnation || !options_.engine_confirms) return answer(m);
+  ConfirmCall call{++last_ticket_, {}};
+  for (const auto& edge : m.edges) {
+    if (waits_.contains(edge.sequence) && (call.waits.empty() || call.waits.back() != WaitHandle{edge.sequence}))
+      call.waits.push_back(WaitHandle{edge.sequence});
+  }
+  if (call.waits.empty()) return answer(m);
+  if (asked_.size() >= max_open_calls) {
+    ++counters_.limit_reached;
+    wire::Confirmed denial{m.confirm, {}};
+    for (const auto& edge : m.edges) denial.denied.push_back({edge.sequence, edge.blocker});
+    replies_.emplace_back(std::move(denial));
+    return;
+  }
+  asked_.emplace(call.ticket, m);
+  upcalls_.emplace_back(std::move(call));
+}
+
+void AgentCore::confirm_ready(std::uint64_t ticket) {
+  if (auto question = asked_.extract(ticket)) answer(question.mapped());
+}
+
+/// An edge is confirmed if its wait still stands, and its blocker has blocked it without a break since that message.
+void AgentCore::answer(const wire::Confirm& question) {
+  wire::Confirmed reply{question.confirm, {}};
+  for (const auto& asked : question.edges) {
+    const auto wait = waits_.find(asked.sequence);
+    const bool stands = question.incarnation == options_.incarnation && wait != waits_.end() && wait->second.published;
+    const auto edge = stands ? wait->second.edges.find(asked.blocker) : decltype(wait->second.edges.end()){};
+    if (!stands || edge == wait->second.edges.end() || edge->second.kind != Kind::hard || edge->second.since > asked.since)
+      reply.denied.push_back({asked.sequence, asked.blocker});
+  }
+  ++counters_.confirmations;
+  replies_.emplace_back(std::move(reply));
+}
+
+bool AgentCore::order_applies(const wire::Abort& order) const {
+  const auto it = waits_.find(order.sequence);
+  if (it == waits_.end()) return false;
+  return order.role == wire::Abort::Role::waiting ? it->second.wait.waiter == order.victim
+                                                  : it->second.edges.contains(order.victim);
+}
+
+void AgentCore::on(const wire::Abort& m, std::int64_t) {
+  const bool refused = older_epoch(m.epoch, "abort order") || m.incarnation != options_.incarnation;
+  if (refused) {
+    replies_.emplace_back(wire::Aborted{m.order, wire::Aborted::Outcome::refused, "older epoch or another incarnation"});
+    return;
+  }
+  if (!order_applies(m)) {
+    ++counters_.aborts_stale;
+    replies_.emplace_back(wire::Aborted{m.order, wire::Aborted::Outcome::stale, "the wait is over"});
+    return;
+  }
+  if (ordered_.size() >= max_open_calls) {
+    ++counters_.limit_reached;
+    replies_.emplace_back(wire::Aborted{m.order, wire::Aborted::Outcome::failed, "the engine has not answered " +
+                                                                                     std::to_string(max_open_calls) + " orders"});
+    return;
+  }
+  AbortCall call{++last_ticket_,
+                 {m.incident, m.victim, WaitHandle{m.sequence}, static_cast<AbortOrder::Role>(m.role),
+                  static_cast<unsigned>(m.attempt), std::chrono::milliseconds(m.grace_ms), m.reason}};
+  ordered_.emplace(call.ticket, m);
+  upcalls_.emplace_back(std::move(call));
+}
+
+void AgentCore::answer_abort(std::uint64_t ticket, wire::Aborted::Outcome outcome, std::string text) {
+  const auto order = ordered_.extract(ticket);
+  if (!order) return;
+  switch (outcome) {
+    case wire::Aborted::Outcome::done:
+      ++counters_.aborts_done;
+      // The engine may report the wait's end later; for the coordinator it is over now.
+      if (order.mapped().role == wire::Abort::Role::waiting && order_applies(order.mapped()))
+        end_wait(WaitHandle{order.mapped().sequence});
+      break;
+    case wire::Aborted::Outcome::stale: ++counters_.aborts_stale; break;
+    case wire::Aborted::Outcome::failed:
+    case wire::Aborted::Outcome::refused: ++counters_.aborts_failed; break;
+  }
+  replies_.emplace_back(wire::Aborted{order.mapped().order, outcome, std::move(text)});
+}
+
+void AgentCore::on(const wire::Error& m, std::int64_t now_us) {
+  using Code = wire::Error::Code;
+  constexpr std::int64_t retry_refused_us = 2'000'000;
+  auto complaint = "coordinator: " + std::string(name(m.code)) + ": " + m.text;
+  switch (m.code) {
+    case Code::unknown_session:
+      note(Level::info, "the coordinator does not know this agent (it was restarted, or the lease ran out): hello again");
+      return go_offline(now_us, 0);
+    case Code::stale_incarnation:
+      // An agent started with a clock that was set back: take the next number, nothing was accepted under the old one.
+      options_.incarnation = m.number + 1;
+      return go_offline(now_us, 0);
+    case Code::wait_a_moment: return go_offline(now_us, static_cast<std::int64_t>(m.number) * 1000);
+    case Code::malformed:
+    case Code::too_large:
+      // Something of ours was not understood: what it carried must not be missing from the picture.
+      need_snapshot_ = online_;
+      resend_after_us_ = now_us + retry_refused_us;
+      break;
+    case Code::wrong_version:
+    case Code::duplicate_site:
+    case Code::too_many_sites: go_offline(now_us, retry_refused_us); break;
+  }
+  if (std::exchange(last_complaint_, complaint) != complaint) note(Level::error, std::move(complaint));
+}
+
+}  // namespace gordian::agent

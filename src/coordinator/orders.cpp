@@ -1,0 +1,222 @@
+// Incidents: victims chosen, orders given, escalated and settled, the story kept.
+#include <algorithm>
+#include <utility>
+
+#include "coordinator/resolution.hpp"
+
+namespace gordian::coordinator {
+namespace {
+
+std::int64_t us(std::chrono::milliseconds ms) { return std::chrono::microseconds(ms).count(); }
+
+// How long a victim that could not be aborted is not chosen again, counted in abort graces.
+constexpr std::int64_t spared_graces = 10;
+
+std::string listed(const std::vector<TxnId>& txns) {
+  std::string text;
+  for (const auto& txn : txns) text += (text.empty() ? "" : ", ") + txn.str();
+  return text;
+}
+
+}  // namespace
+
+TxnInfo Resolution::info(const TxnId& txn) const {
+  auto known = sites_.info(txn);
+  if (unabortable_.contains(txn)) known.victim_class = TxnInfo::Class::never;
+  return known;
+}
+
+// --- The story ---
+
+void Resolution::keep(Incident incident) {
+  incidents_.insert_or_assign(incident.number, std::move(incident));
+  for (auto it = incidents_.begin(); it != incidents_.end() && incidents_.size() > options_.limits.incidents_in_memory;)
+    it = cases_.contains(it->first) ? std::next(it) : incidents_.erase(it);  // one whose orders are out is kept
+}
+
+void Resolution::publish(std::uint64_t incident) {
+  if (const auto it = incidents_.find(incident); it != incidents_.end()) out_.events.emplace_back(IncidentChanged{it->second});
+}
+
+void Resolution::step(std::uint64_t incident, std::string what, Time now) {
+  const auto it = incidents_.find(incident);
+  const auto found = cases_.find(incident);
+  if (it == incidents_.end() || found == cases_.end()) return;
+  it->second.steps.push_back({now.steady_us - found->second.found.steady_us, std::move(what)});
+}
+
+std::vector<Incident> Resolution::incidents(std::size_t limit, const std::string& id) const {
+  std::vector<Incident> list;
+  for (auto it = incidents_.rbegin(); it != incidents_.rend() && list.size() < limit; ++it) {
+    if (id.empty() || it->second.id == id) list.push_back(it->second);
+  }
+  return list;
+}
+
+Incident Resolution::describe(const Pending& pending, const detect::Victims& chosen, Time now) const {
+  Incident incident;
+  incident.epoch = epoch_;
+  incident.number = last_incident_;
+  incident.id = std::to_string(epoch_) + "-" + std::to_string(last_incident_);
+  incident.found_unix_us = pending.found.unix_us;
+  incident.policy = detect::name(options_.policy);
+  incident.why = chosen.why;
+  incident.victims = chosen.victims;
+  incident.confirm_us = now.steady_us - pending.found.steady_us;
+  for (const auto& txn : pending.candidate.members()) {
+    const bool victim = std::find(chosen.victims.begin(), chosen.victims.end(), txn) != chosen.victims.end();
+    incident.txns.push_back({txn, sites_.info(txn), victim});
+  }
+  for (const auto& e : pending.candidate.edges) {
+    const auto& site = sites_.at(e.site);
+    const auto* standing = sites_.find({e.site, e.sequence});
+    const auto age_ms = static_cast<double>(now.steady_us - standing->began_us) / 1000.0;
+    incident.edges.push_back({e.waiter, e.blocker, {site.id, site.incarnation, e.sequence}, standing->wait.resource,
+                              standing->wait.mode, standing->wait.detail, age_ms});
+  }
+  return incident;
+}
+
+// --- Orders ---
+
+void Resolution::open_case(const Pending& pending, Time now) {
+  const auto chosen = detect::choose_victims(pending.candidate.edges, [this](const TxnId& txn) { return info(txn); },
+                                             options_.policy, options_.weights);
+  const auto number = ++last_incident_;
+  auto incident = describe(pending, chosen, now);
+  Case open{pending.found, {}, {}};
+  for (const auto& e : pending.candidate.edges) open.waits.push_back({e.site, e.sequence});
+  for (const auto& victim : chosen.victims) open.victims.emplace(victim, VictimState{});
+  if (chosen.victims.empty()) {
+    incident.outcome = Incident::Outcome::unresolved;
+    incident.steps.push_back({incident.confirm_us, "confirmed; nobody may be aborted: " + listed(chosen.unresolved)});
+    out_.count("incidents_unresolved");
+    out_.note(Note::Level::error, "incident " + incident.id + ": a deadlock of " + listed(chosen.unresolved) +
+                                      " that may not be aborted; end one of them by hand");
+    left_alone_.insert(digest(pending.candidate));  // told once is enough, as long as it stands
+    keep(std::move(incident));
+    return publish(number);
+  }
+  out_.count("incidents");
+  out_.count("victims", chosen.victims.size());
+  out_.note(Note::Level::info, "incident " + incident.id + ": deadlock of " + listed(pending.candidate.members()) +
+                                   "; victim " + listed(chosen.victims) + ": " + chosen.why);
+  cases_.emplace(number, std::move(open));
+  keep(std::move(incident));
+  step(number, "confirmed by every site; victim " + listed(chosen.victims), now);
+  for (const auto& victim : chosen.victims) {
+    condemned_.emplace(victim, number);
+    std::set<graph::WaitRef> waits;
+    for (const auto& e : pending.candidate.edges) {
+      if (e.waiter == victim) waits.insert({e.site, e.sequence});
+    }
+    for (const auto& wait : waits) give_order(number, victim, wait, wire::Abort::Role::waiting, 0, now);
+  }
+  publish(number);
+}
+
+void Resolution::give_order(std::uint64_t incident, const TxnId& victim, graph::WaitRef wait, wire::Abort::Role role,
+                            unsigned attempt, Time now) {
+  const auto& site = sites_.at(wait.site);
+  auto& state = cases_.at(incident).victims.at(victim);
+  state.sites.insert(wait.site);
+  ++state.open_orders;
+  const auto number = ++last_order_;
+  orders_.emplace(number, Order{incident, victim, wait, role, attempt, now.steady_us + us(options_.abort_grace)});
+  const auto& story = incidents_.at(incident);
+  out_.send(site.peer, wire::Abort{epoch_, site.incarnation, number, story.id, victim, wait.sequence, role, attempt,
+                                   static_cast<std::uint64_t>(options_.abort_grace.count()),
+                                   "deadlock " + story.id + ": " + story.why});
+  const char* what = role == wire::Abort::Role::waiting ? "abort of " : "release of the locks of ";
+  step(incident, what + victim.str() + " ordered at site " + site.id.str() +
+                     (attempt == 0 ? "" : ", attempt " + std::to_string(attempt + 1)), now);
+}
+
+/// The victim was aborted at one site: its locks must go at every other site where it is known.
+void Resolution::order_branches(std::uint64_t incident, const TxnId& victim, Time now) {
+  const auto vertex = graph_.find_txn(victim);
+  if (!vertex) return;
+  std::map<graph::SiteSlot, std::pair<graph::WaitRef, wire::Abort::Role>> branches;
+  for (const auto wait : graph_.waits(*vertex)) {
+    const auto ref = graph_.ref(wait);
+    branches.try_emplace(ref.site, ref, wire::Abort::Role::waiting);
+  }
+  for (const auto edge : graph_.in_edges(*vertex)) {
+    const auto ref = graph_.ref(graph_.wait(edge));
+    branches.try_emplace(ref.site, ref, wire::Abort::Role::holding);
+  }
+  const auto& state = cases_.at(incident).victims.at(victim);
+  for (const auto& [slot, branch] : branches) {
+    if (!state.sites.contains(slot)) give_order(incident, victim, branch.first, branch.second, 0, now);
+  }
+}
+
+void Resolution::aborted(const Site& site, const wire::Aborted& reply, Time now) {
+  const auto it = orders_.find(reply.order);
+  if (it == orders_.end() || it->second.wait.site != site.slot) return out_.count("stale_messages");
+  const auto order = std::move(orders_.extract(it).mapped());
+  auto& state = cases_.at(order.incident).victims.at(order.victim);
+  const bool waiting = order.role == wire::Abort::Role::waiting;
+  using Outcome = wire::Aborted::Outcome;
+  switch (reply.outcome) {
+    case Outcome::done: {
+      step(order.incident, order.victim.str() + (waiting ? " aborted" : ": locks free") + " at site " + site.id.str(), now);
+      const bool first = waiting && !std::exchange(state.aborted, true);
+      if (first) {
+        out_.count("aborts");
+        incidents_.at(order.incident).resolve_us = now.steady_us - cases_.at(order.incident).found.steady_us;
+        order_branches(order.incident, order.victim, now);
+      }
+      return settle(order, now);
+    }
+    case Outcome::stale:
+      out_.count("aborts_stale");
+      step(order.incident, order.victim.str() + ": nothing to do at site " + site.id.str() + ", the wait was over", now);
+      return settle(order, now);
+    case Outcome::failed: return retry_or_give_up(order, reply.text, true, now);
+    case Outcome::refused: return retry_or_give_up(order, "refused by the agent, " + reply.text, false, now);
+  }
+}
+
+void Resolution::retry_or_give_up(const Order& order, const std::string& why, bool may_retry, Time now) {
+  const auto& site = sites_.at(order.wait.site).id;
+  step(order.incident, order.victim.str() + " not aborted at site " + site.str() + ": " + why, now);
+  if (may_retry && order.attempt + 1 < options_.abort_attempts) {
+    out_.count("aborts_escalated");
+    give_order(order.incident, order.victim, order.wait, order.role, order.attempt + 1, now);
+    return settle(order, now);
+  }
+  out_.count("aborts_failed");
+  out_.note(Note::Level::error, "incident " + incidents_.at(order.incident).id + ": " + order.victim.str() +
+                                    " could not be aborted at site " + site.str() + ": " + why);
+  auto& state = cases_.at(order.incident).victims.at(order.victim);
+  if (order.role == wire::Abort::Role::waiting && !state.aborted) {
+    state.failed = true;
+    unabortable_[order.victim] = now.steady_us + spared_graces * us(options_.abort_grace);
+    step(order.incident, "another victim will be chosen", now);
+  }
+  settle(order, now);
+}
+
+/// One order is off the list. With the last one of a victim it is no longer condemned, with the last victim the case closes.
+void Resolution::settle(const Order& order, Time now) {
+  auto& state = cases_.at(order.incident).victims.at(order.victim);
+  if (--state.open_orders == 0) condemned_.erase(order.victim);
+  close_if_settled(order.incident, now);
+}
+
+void Resolution::close_if_settled(std::uint64_t number, Time now) {
+  const auto it = cases_.find(number);
+  const auto& victims = it->second.victims;
+  const bool settled = std::all_of(victims.begin(), victims.end(), [](const auto& v) { return v.second.open_orders == 0; });
+  if (settled) {
+    const bool failed = std::any_of(victims.begin(), victims.end(), [](const auto& v) { return v.second.failed; });
+    incidents_.at(number).outcome = failed ? Incident::Outcome::failed : Incident::Outcome::resolved;
+  }
+  publish(number);
+  if (!settled) return;
+  const auto waits = std::move(cases_.extract(it).mapped().waits);
+  reconsider(waits, now);
+}
+
+}  // namespace gordian::coordinator

@@ -1,0 +1,120 @@
+// From a candidate to the end of an incident: confirm with every agent concerned, choose victims, order their abort,
+// escalate, and keep the story.
+//
+// A candidate's transactions are busy while it is being confirmed, and a victim is condemned until every order about it is
+// settled; a further candidate that touches either is put off, and searched for again afterwards. So nobody is aborted for
+// a deadlock that is being broken already.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "coordinator/coordinator.hpp"
+#include "coordinator/outbox.hpp"
+#include "coordinator/sites.hpp"
+#include "detect/detector.hpp"
+
+namespace gordian::coordinator {
+
+class Resolution {
+ public:
+  Resolution(const Options& options, const std::uint64_t& epoch, const graph::WaitForGraph& graph, const Sites& sites,
+             Outbox& out, Time now);
+
+  /// These waits are new or changed: what deadlocks do they close?
+  void consider(const std::vector<graph::WaitRef>& waits, Time now);
+  void confirmed(const Site& site, const wire::Confirmed& reply, Time now);
+  void aborted(const Site& site, const wire::Aborted& reply, Time now);
+  /// Nothing that was asked of this site will be answered.
+  void site_lost(graph::SiteSlot site, Time now);
+  void tick(Time now);
+  [[nodiscard]] std::int64_t next_tick_us() const;
+
+  [[nodiscard]] bool condemned(const TxnId& txn) const { return condemned_.contains(txn); }
+  [[nodiscard]] std::vector<Incident> incidents(std::size_t limit, const std::string& id) const;
+
+ private:
+  using EdgeKey = std::uint64_t;  ///< a digest of a candidate's edges
+
+  /// A candidate whose agents are being asked.
+  struct Pending {
+    detect::Candidate candidate;
+    Time found;
+    std::int64_t deadline_us;
+    std::set<graph::SiteSlot> unanswered;
+    bool denied = false;
+  };
+  /// An order that was sent and not settled.
+  struct Order {
+    std::uint64_t incident;
+    TxnId victim;
+    graph::WaitRef wait;
+    wire::Abort::Role role;
+    unsigned attempt;
+    std::int64_t deadline_us;
+  };
+  struct VictimState {
+    bool aborted = false;  ///< one of its waits was aborted: its other branches follow
+    bool failed = false;   ///< could not be aborted
+    std::size_t open_orders = 0;
+    std::set<graph::SiteSlot> sites;  ///< where an order about it was given
+  };
+  /// An incident whose orders are out.
+  struct Case {
+    Time found;
+    std::vector<graph::WaitRef> waits;
+    std::map<TxnId, VictimState> victims;
+  };
+
+  void propose(detect::Candidate candidate, Time now);
+  [[nodiscard]] static EdgeKey digest(const detect::Candidate& candidate);
+  [[nodiscard]] bool left_alone(const detect::Candidate& candidate);
+  void ask(detect::Candidate candidate, Time now);
+  void release(Pending& pending);
+  void reconsider(std::vector<graph::WaitRef> also, Time now);
+  [[nodiscard]] bool stands(const detect::CandidateEdge& edge) const;
+  void full_pass(Time now);
+
+  void open_case(const Pending& pending, Time now);
+  [[nodiscard]] Incident describe(const Pending& pending, const detect::Victims& chosen, Time now) const;
+  void give_order(std::uint64_t incident, const TxnId& victim, graph::WaitRef wait, wire::Abort::Role role, unsigned attempt,
+                  Time now);
+  void order_branches(std::uint64_t incident, const TxnId& victim, Time now);
+  void retry_or_give_up(const Order& order, const std::string& why, bool may_retry, Time now);
+  void settle(const Order& order, Time now);
+  void close_if_settled(std::uint64_t incident, Time now);
+  [[nodiscard]] TxnInfo info(const TxnId& txn) const;
+
+  void step(std::uint64_t incident, std::string what, Time now);
+  void keep(Incident incident);
+  void publish(std::uint64_t incident);
+
+  const Options& options_;
+  const std::uint64_t& epoch_;
+  const graph::WaitForGraph& graph_;
+  const Sites& sites_;
+  Outbox& out_;
+  detect::Detector detector_;
+
+  std::map<std::uint64_t, Pending> pending_;  ///< by confirm number
+  std::uint64_t last_confirm_ = 0;
+  std::unordered_set<TxnId> busy_;
+  std::set<graph::WaitRef> deferred_;
+
+  std::map<std::uint64_t, Case> cases_;  ///< by incident number
+  std::map<std::uint64_t, Order> orders_;
+  std::uint64_t last_order_ = 0;
+  std::unordered_map<TxnId, std::uint64_t> condemned_;   ///< → incident number
+  std::unordered_map<TxnId, std::int64_t> unabortable_;  ///< → until when it is not chosen again
+
+  std::map<std::uint64_t, Incident> incidents_;  ///< the newest Limits::incidents_in_memory
+  std::uint64_t last_incident_ = 0;
+  std::unordered_set<EdgeKey> left_alone_;  ///< reported once: local to a site that keeps its own, or nobody may be aborted
+  std::int64_t next_pass_us_;
+};
+
+}  // namespace gordian::coordinator

@@ -1,0 +1,118 @@
+// The sites and what their agents report: sessions, numbering, snapshots, leases; keeps the wait-for graph up to date.
+//
+// A site's waits are exactly what its agent said last: a delta out of order leads to a snapshot, a snapshot replaces only
+// its own site's waits, a silent agent's waits go with its lease. Decides nothing about deadlocks: that is resolution.hpp.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "coordinator/coordinator.hpp"
+#include "coordinator/outbox.hpp"
+#include "graph/wait_for_graph.hpp"
+
+namespace gordian::coordinator {
+
+/// A wait as its agent reported it last.
+struct Standing {
+  Wait wait;
+  std::uint64_t number;    ///< of the message that reported it last: its edges have stood since then at least
+  std::int64_t began_us;   ///< steady clock of this coordinator, from the age reported
+};
+
+struct Site {
+  SiteId id;
+  graph::SiteSlot slot;
+  SiteView::State state = SiteView::State::missing;
+  PeerId peer;           ///< empty while missing
+  std::string instance;  ///< of the process that spoke last
+  std::uint64_t incarnation = 0;
+  std::uint64_t applied = 0;
+  std::int64_t last_heard_us = 0;
+  bool resolve_local_deadlocks = true;
+  std::string engine, label, software;
+
+  std::unordered_map<std::uint64_t, Standing> waits;
+  std::unordered_map<TxnId, TxnInfo> infos;
+
+  /// A snapshot of which not all parts have come.
+  struct Arriving {
+    std::uint64_t number;
+    std::uint64_t next_part = 0;
+    std::unordered_set<std::uint64_t> sequences;
+    std::unordered_set<TxnId> txns;
+  };
+  std::optional<Arriving> arriving;
+  bool left = false;  ///< said goodbye: not missing, and not shown
+
+  /// Another process that claims this site while this one's lease runs.
+  struct Challenger {
+    std::string instance;
+    std::int64_t since_us;
+  };
+  std::optional<Challenger> challenger;
+};
+
+class Sites {
+ public:
+  Sites(const Options& options, std::uint64_t& epoch, graph::WaitForGraph& graph, Outbox& out, Time now);
+
+  /// The site that this peer speaks for, or null if it has not said hello.
+  [[nodiscard]] Site* of_peer(const PeerId& peer);
+  void hello(const PeerId& peer, const wire::Hello& hello, Time now);
+  void heartbeat(Site& site, const wire::Heartbeat& message);
+  void delta(Site& site, const wire::Delta& message, Time now);
+  void snapshot(Site& site, const wire::Snapshot& message, Time now);
+  void goodbye(Site& site, const wire::Goodbye& message);
+  /// Ends the leases of silent sites.
+  void tick(Time now);
+  /// When the next lease may end.
+  [[nodiscard]] std::int64_t next_tick_us() const;
+
+  /// Waits that began or changed since the last call: where a search has to start.
+  [[nodiscard]] std::vector<graph::WaitRef> take_touched();
+  /// Sites whose session ended since the last call: nothing more will be answered by them.
+  [[nodiscard]] std::vector<graph::SiteSlot> take_lost();
+
+  [[nodiscard]] const Site& at(graph::SiteSlot slot) const { return *by_slot_.at(slot); }
+  [[nodiscard]] const Standing* find(graph::WaitRef ref) const;
+  /// What all sites together say of a transaction.
+  [[nodiscard]] TxnInfo info(const TxnId& txn) const;
+  [[nodiscard]] const std::map<SiteId, Site>& all() const { return sites_; }
+  [[nodiscard]] bool degraded() const;
+
+ private:
+  Site* site_for(const wire::Hello& hello, const PeerId& peer);
+  [[nodiscard]] bool admit(Site& site, const PeerId& peer, const wire::Hello& hello, Time now);
+  void begin_session(Site& site, const PeerId& peer, const wire::Hello& hello, Time now);
+  void end_session(Site& site);
+  void forget(const SiteId& id);
+  void ask_resync(Site& site, std::string reason);
+  void apply(Site& site, const wire::Change& change, std::uint64_t number, Time now);
+  void apply(Site& site, const wire::WaitChange& change, std::uint64_t number, Time now);
+  void end_wait(Site& site, std::uint64_t sequence);
+  void forget_txn(Site& site, const TxnId& txn);
+  void drop_waits(Site& site);
+  void record(const Site& site, wire::Change change);
+
+  const Options& options_;
+  std::uint64_t& epoch_;
+  graph::WaitForGraph& graph_;
+  Outbox& out_;
+  std::map<SiteId, Site> sites_;
+  std::unordered_map<PeerId, Site*> peers_;
+  std::vector<Site*> by_slot_;
+  std::vector<graph::SiteSlot> free_slots_;
+  std::size_t infos_ = 0;
+  std::vector<graph::WaitRef> touched_;
+  std::vector<graph::SiteSlot> lost_;
+};
+
+/// Folds one site's description of a transaction into what is known already: see TxnInfo.
+void merge(TxnInfo& known, const TxnInfo& said, bool first);
+
+}  // namespace gordian::coordinator

@@ -1,0 +1,312 @@
+// The embeddable agent: the pure agent core, a link that carries its messages, and a thread that runs the callbacks.
+//
+// Threads: any thread of the engine reports under the mutex; the link's thread moves messages under the same mutex; the
+// callback thread calls the engine without it. A callback that takes long therefore stops neither heartbeats nor reports.
+#include <gordian/agent.hpp>
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <random>
+#include <thread>
+
+#include "agent/agent_core.hpp"
+#include "net/agent_link.hpp"
+#include "net/clock.hpp"
+
+namespace gordian {
+namespace {
+
+std::string random_instance() {
+  std::random_device source;
+  std::string text;
+  for (int i = 0; i < 16; ++i) text += "0123456789abcdef"[source() % 16];
+  return text;
+}
+
+tl::unexpected<AgentError> stopped() {
+  return tl::unexpected(AgentError{AgentError::Code::stopped, "the agent was stopped"});
+}
+
+}  // namespace
+
+/// What both threads and every answer share; answers may outlive the agent.
+class SharedAgent : public net::LinkHost, public std::enable_shared_from_this<SharedAgent> {
+ public:
+  SharedAgent(const AgentOptions& options, agent::Options core, AgentCallbacks callbacks)
+      : callback_warn_us_(std::chrono::microseconds(options.callback_warn).count()),
+        callbacks_(std::move(callbacks)),
+        core_(std::move(core), net::steady_now_us()) {}
+
+  tl::expected<void, std::string> start(net::LinkOptions options) {
+    caller_ = std::thread([this] { run_callbacks(); });
+    auto link = net::AgentLink::start(std::move(options), *this);
+    if (!link) {
+      stop();
+      return tl::unexpected(link.error());
+    }
+    const std::lock_guard lock(mutex_);
+    link_ = std::move(*link);
+    link_->wake();
+    return {};
+  }
+
+  void stop() {
+    std::unique_ptr<net::AgentLink> link;
+    {
+      const std::lock_guard lock(mutex_);
+      stopped_ = true;
+      link = std::move(link_);
+    }
+    link.reset();
+    calls_ready_.notify_all();
+    if (caller_.joinable()) caller_.join();
+  }
+
+  /// Runs `report` on the core, and wakes the link if there is something to say sooner than it expects.
+  template <class Report>
+  auto report(Report report) -> decltype(report(std::declval<agent::AgentCore&>())) {
+    const std::lock_guard lock(mutex_);
+    if constexpr (!std::is_void_v<decltype(report(core_))>) {
+      if (stopped_) return stopped();
+      auto result = report(core_);
+      wake_if_due();
+      return result;
+    } else {
+      if (stopped_) return;
+      report(core_);
+      wake_if_due();
+    }
+  }
+
+  [[nodiscard]] AgentStatus status() {
+    const std::lock_guard lock(mutex_);
+    auto status = core_.status();
+    status.slow_callbacks = slow_callbacks_;
+    return status;
+  }
+
+  void log(AgentCallbacks::Level level, std::string_view text) const {
+    if (callbacks_.on_log) callbacks_.on_log(level, text);
+  }
+
+ private:
+  // --- On the link's thread ---
+
+  void received(const wire::ToAgent& message, std::int64_t now_us) override {
+    const std::lock_guard lock(mutex_);
+    core_.receive(message, now_us);
+    queue_calls();
+  }
+  void garbled(const std::string& what) override {
+    log(AgentCallbacks::Level::warn, "message from the coordinator not understood: " + what);
+  }
+  std::vector<wire::FromAgent> outgoing(std::int64_t now_us) override {
+    report_slow_callback(now_us);
+    const std::lock_guard lock(mutex_);
+    auto messages = core_.take_outgoing(now_us);
+    queue_calls();
+    return messages;
+  }
+  void send_failed(std::int64_t now_us) override {
+    const std::lock_guard lock(mutex_);
+    core_.send_failed(now_us);
+  }
+  std::int64_t next_due_us() override {
+    const std::lock_guard lock(mutex_);
+    link_wakes_us_ = core_.has_outgoing() ? std::min(net::steady_now_us(), core_.next_due_us()) : core_.next_due_us();
+    if (const auto started = callback_started_us_.load(); started != 0)
+      link_wakes_us_ = std::min(link_wakes_us_, std::max(started + callback_warn_us_, net::steady_now_us() + 1000));
+    return link_wakes_us_;
+  }
+  std::optional<wire::FromAgent> farewell() override {
+    const std::lock_guard lock(mutex_);
+    return core_.goodbye();
+  }
+
+  void report_slow_callback(std::int64_t now_us) {
+    const auto started = callback_started_us_.load();
+    if (started == 0 || now_us - started < callback_warn_us_ || slow_reported_.exchange(true)) return;
+    ++slow_callbacks_;
+    log(AgentCallbacks::Level::warn, "a callback of the engine has been running for " + std::to_string((now_us - started) / 1000) +
+                                         " ms; confirmations and aborts wait for it: return at once and answer later");
+  }
+
+  // --- Under the mutex ---
+
+  void wake_if_due() {
+    if (link_ && (core_.has_outgoing() || core_.next_due_us() < link_wakes_us_)) link_->wake();
+  }
+  void queue_calls() {
+    for (auto& call : core_.take_upcalls()) {
+      calls_.push_back(std::move(call));
+      calls_ready_.notify_one();
+    }
+  }
+
+  // --- On the callback thread ---
+
+  void run_callbacks() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      calls_ready_.wait(lock, [this] { return stopped_ || !calls_.empty(); });
+      if (stopped_) return;
+      auto call = std::move(calls_.front());
+      calls_.pop_front();
+      lock.unlock();
+      slow_reported_ = false;
+      callback_started_us_ = net::steady_now_us();
+      try {
+        std::visit([this](auto& c) { make(c); }, call);
+      } catch (const std::exception& e) {
+        log(AgentCallbacks::Level::error, std::string("an exception left a callback of the engine: ") + e.what());
+      } catch (...) {
+        log(AgentCallbacks::Level::error, "an unknown exception left a callback of the engine");
+      }
+      finish_callback();
+      lock.lock();
+    }
+  }
+
+  void finish_callback() {
+    const auto took_us = net::steady_now_us() - callback_started_us_.exchange(0);
+    if (took_us < callback_warn_us_ || slow_reported_.exchange(true)) return;
+    ++slow_callbacks_;
+    log(AgentCallbacks::Level::warn, "a callback of the engine took " + std::to_string(took_us / 1000) + " ms");
+  }
+
+  void make(agent::ConfirmCall& call);
+  void make(agent::AbortCall& call);
+  void make(agent::Note& note) { log(note.level, note.text); }
+
+  const std::int64_t callback_warn_us_;
+  const AgentCallbacks callbacks_;
+
+  std::mutex mutex_;
+  agent::AgentCore core_;                    // guarded by mutex_
+  std::unique_ptr<net::AgentLink> link_;     // guarded by mutex_
+  std::deque<agent::Upcall> calls_;          // guarded by mutex_
+  bool stopped_ = false;                     // guarded by mutex_
+  std::int64_t link_wakes_us_ = 0;           // guarded by mutex_; when the link looks again by itself
+  std::condition_variable calls_ready_;
+  std::thread caller_;
+
+  std::atomic<std::int64_t> callback_started_us_{0};  ///< 0 while none runs
+  std::atomic<bool> slow_reported_{false};
+  std::atomic<std::uint64_t> slow_callbacks_{0};
+};
+
+// --- Answers ---
+
+class AbortAnswer::Impl {
+ public:
+  Impl(std::weak_ptr<SharedAgent> agent, std::uint64_t ticket) : agent_(std::move(agent)), ticket_(ticket) {}
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  ~Impl() { give(wire::Aborted::Outcome::failed, "the engine dropped the order unanswered"); }
+
+  void give(wire::Aborted::Outcome outcome, std::string text) {
+    if (given_.exchange(true)) return;
+    if (const auto agent = agent_.lock())
+      agent->report([&](agent::AgentCore& core) -> void { core.answer_abort(ticket_, outcome, std::move(text)); });
+  }
+
+ private:
+  std::weak_ptr<SharedAgent> agent_;
+  std::uint64_t ticket_;
+  std::atomic<bool> given_{false};
+};
+
+AbortAnswer::AbortAnswer(std::shared_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+void AbortAnswer::done() const { impl_->give(wire::Aborted::Outcome::done, {}); }
+void AbortAnswer::stale() const { impl_->give(wire::Aborted::Outcome::stale, "the wait was over"); }
+void AbortAnswer::failed(std::string_view why) const { impl_->give(wire::Aborted::Outcome::failed, std::string(why.substr(0, 1024))); }
+
+class ConfirmAnswer::Impl {
+ public:
+  Impl(std::weak_ptr<SharedAgent> agent, std::uint64_t ticket) : agent_(std::move(agent)), ticket_(ticket) {}
+  void give() {
+    if (const auto agent = agent_.lock())
+      agent->report([&](agent::AgentCore& core) -> void { core.confirm_ready(ticket_); });
+  }
+
+ private:
+  std::weak_ptr<SharedAgent> agent_;
+  std::uint64_t ticket_;
+};
+
+ConfirmAnswer::ConfirmAnswer(std::shared_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+void ConfirmAnswer::ready() const { impl_->give(); }
+
+void SharedAgent::make(agent::ConfirmCall& call) {
+  callbacks_.on_confirm(call.waits, ConfirmAnswer(std::make_shared<ConfirmAnswer::Impl>(weak_from_this(), call.ticket)));
+}
+void SharedAgent::make(agent::AbortCall& call) {
+  callbacks_.on_abort(call.order, AbortAnswer(std::make_shared<AbortAnswer::Impl>(weak_from_this(), call.ticket)));
+}
+
+// --- The public face ---
+
+class Agent::Impl {
+ public:
+  explicit Impl(std::shared_ptr<SharedAgent> agent) : shared(std::move(agent)) {}
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  ~Impl() { shared->stop(); }
+  std::shared_ptr<SharedAgent> shared;
+};
+
+tl::expected<Agent, AgentError> Agent::start(AgentOptions options, AgentCallbacks callbacks) {
+  const auto invalid = [](std::string text) { return tl::unexpected(AgentError{AgentError::Code::invalid_option, std::move(text)}); };
+  if (!callbacks.on_abort) return invalid("AgentCallbacks::on_abort is not set: the agent could not abort a victim");
+  if (options.publish_after.count() < 0) return invalid("publish_after is negative");
+  const auto instance = random_instance();
+  agent::Options core{.site = options.site,
+                      .incarnation = static_cast<std::uint64_t>(std::max<std::int64_t>(1, net::unix_now_us())),
+                      .instance = instance,
+                      .engine = options.engine,
+                      .label = options.label,
+                      .software = "gordian " GORDIAN_VERSION,
+                      .publish_after_us = options.publish_after.count(),
+                      .resolve_local_deadlocks = options.resolve_local_deadlocks,
+                      .engine_confirms = static_cast<bool>(callbacks.on_confirm),
+                      .limits = options.limits};
+  auto shared = std::make_shared<SharedAgent>(options, std::move(core), std::move(callbacks));
+  const auto routing_id = "a" + instance + options.site.str();
+  if (auto started = shared->start({.endpoint = options.coordinator, .routing_id = routing_id}); !started)
+    return invalid(started.error());
+  return Agent(std::make_unique<Impl>(std::move(shared)));
+}
+
+Agent::Agent(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+Agent::Agent(Agent&&) noexcept = default;
+Agent& Agent::operator=(Agent&&) noexcept = default;
+Agent::~Agent() = default;
+
+using WaitResult = tl::expected<WaitHandle, AgentError>;
+using VoidResult = tl::expected<void, AgentError>;
+
+WaitResult Agent::begin_wait(Wait wait) {
+  return impl_->shared->report(
+      [&](agent::AgentCore& core) -> WaitResult { return core.begin_wait(std::move(wait), net::steady_now_us()); });
+}
+VoidResult Agent::set_blockers(WaitHandle wait, std::vector<Blocker> blockers) {
+  return impl_->shared->report(
+      [&](agent::AgentCore& core) -> VoidResult { return core.set_blockers(wait, std::move(blockers)); });
+}
+VoidResult Agent::renew_blocker(WaitHandle wait, const TxnId& blocker) {
+  return impl_->shared->report([&](agent::AgentCore& core) -> VoidResult { return core.renew_blocker(wait, blocker); });
+}
+void Agent::end_wait(WaitHandle wait) {
+  impl_->shared->report([&](agent::AgentCore& core) -> void { core.end_wait(wait); });
+}
+VoidResult Agent::describe(const TxnId& txn, TxnInfo info) {
+  return impl_->shared->report([&](agent::AgentCore& core) -> VoidResult { return core.describe(txn, std::move(info)); });
+}
+void Agent::forget(const TxnId& txn) {
+  impl_->shared->report([&](agent::AgentCore& core) -> void { core.forget(txn); });
+}
+AgentStatus Agent::status() const { return impl_->shared->status(); }
+
+}  // namespace gordian

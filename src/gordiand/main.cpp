@@ -1,0 +1,134 @@
+// gordiand, the coordinator program: settings, history, server, and a clean stop.
+//
+// Logs go to stderr. Exit codes: 0 stopped by SIGTERM or SIGINT, 1 stopped by a fault, 2 settings or history cannot be
+// used, 3 the endpoint cannot be bound.
+#include <spdlog/spdlog.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+
+#include "gordiand/answers.hpp"
+#include "gordiand/journal.hpp"
+#include "gordiand/log.hpp"
+#include "gordiand/settings.hpp"
+
+namespace gordian::gordiand {
+namespace {
+
+constexpr int bad_input = 2, unreachable = 3, fault = 1;
+
+/// The file with the endpoint, for scripts that let gordiand take a free port; gone when the program ends.
+class EndpointFile {
+ public:
+  /// Readers see the whole content or no file. Throws std::filesystem::filesystem_error.
+  EndpointFile(std::filesystem::path path, const std::string& endpoint) : path_(std::move(path)) {
+    if (path_.empty()) return;
+    auto temporary = path_;
+    temporary += ".new";
+    std::ofstream file(temporary);
+    file << endpoint << "\n" << std::flush;
+    if (!file) throw std::filesystem::filesystem_error("cannot write", temporary, std::make_error_code(std::errc::io_error));
+    std::filesystem::rename(temporary, path_);
+  }
+  EndpointFile(const EndpointFile&) = delete;
+  EndpointFile& operator=(const EndpointFile&) = delete;
+  ~EndpointFile() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove(path_, ignored);
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+/// While it lives, SIGTERM and SIGINT stop the server.
+class StopOnSignal {
+ public:
+  explicit StopOnSignal(net::CoordinatorServer& server) {
+    server_ = &server;
+    set([](int) { server_->stop(); });
+  }
+  StopOnSignal(const StopOnSignal&) = delete;
+  StopOnSignal& operator=(const StopOnSignal&) = delete;
+  ~StopOnSignal() {
+    set(SIG_IGN);  // the program is ending already
+    server_ = nullptr;
+  }
+
+ private:
+  static void set(void (*handler)(int)) {
+    struct sigaction action {};
+    action.sa_handler = handler;
+    for (const int signal : {SIGTERM, SIGINT}) sigaction(signal, &action, nullptr);
+  }
+  inline static net::CoordinatorServer* server_ = nullptr;
+};
+
+/// Opens the history and takes from it what this term needs: its epoch and the sites that are known.
+store::Result<std::optional<store::History>> open_history(const Settings& settings, coordinator::Options& core) {
+  if (settings.history.empty()) return std::nullopt;
+  auto history = store::History::open(settings.history, settings.max_history);
+  if (!history) return tl::unexpected(history.error());
+  const auto epoch = history->next_epoch();
+  if (!epoch) return tl::unexpected(epoch.error());
+  auto sites = history->sites();
+  if (!sites) return tl::unexpected(sites.error());
+  core.epoch = *epoch;
+  core.expected_sites = *std::move(sites);
+  return std::optional(*std::move(history));
+}
+
+int serve(Settings& settings, spdlog::logger& log, Journal& journal) {
+  const net::ServerHooks hooks{
+      [&](const coordinator::Coordinator& core, coordinator::Time now, std::string_view what, std::string_view argument) {
+        return answer(core, now, what, argument, journal);
+      },
+      [&](const coordinator::Event& event) { journal.take(event); }};
+  auto server = net::CoordinatorServer::bind(settings.server, settings.core, hooks);
+  if (!server) {
+    log.error("{}", server.error());
+    return unreachable;
+  }
+  const StopOnSignal stop_on_signal(*server);
+  const std::string endpoint = server->endpoint();
+  const EndpointFile endpoint_file(settings.endpoint_file, endpoint);
+  log.info("listening on {} (epoch {}, policy {})", endpoint, settings.core.epoch, settings.policy);
+  server->run();
+  log.info("stopped by a signal");
+  return 0;
+}
+
+int run(int argc, const char* const* argv) {
+  Settings settings;
+  config::Options options("gordiand", GORDIAN_VERSION,
+                          "The coordinator of Gordian: finds deadlocks that run through several sites, and breaks them.");
+  settings.declare(options);
+  if (const auto exit_code = options.parse_or_exit(argc, argv)) return *exit_code;
+  settings.read_back();
+  settings.core.version = GORDIAN_VERSION;
+
+  const auto log = make_log(settings.log_level, settings.log_format);
+  auto history = open_history(settings, settings.core);
+  if (!history) {
+    log->error("{}", history.error().message);
+    return bad_input;
+  }
+  if (!*history)
+    log->warn("no history file: incidents are kept in memory only and are gone when this program ends (--history FILE)");
+  Journal journal(*std::move(history), log);
+  try {
+    return serve(settings, *log, journal);
+  } catch (const std::filesystem::filesystem_error& error) {
+    log->error("endpoint file: {}; name a file in a directory that can be written (--endpoint-file)", error.what());
+    return bad_input;
+  } catch (const std::exception& error) {
+    log->critical("stopped by a fault: {}", error.what());
+    return fault;
+  }
+}
+
+}  // namespace
+}  // namespace gordian::gordiand
+
+int main(int argc, char** argv) { return gordian::gordiand::run(argc, argv); }

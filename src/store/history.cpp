@@ -1,0 +1,344 @@
+#include "store/history.hpp"
+
+#include <SQLiteCpp/SQLiteCpp.h>
+#include <SQLiteCpp/VariadicBind.h>
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <system_error>
+
+namespace gordian::store {
+namespace {
+
+using coordinator::Incident;
+using coordinator::IncidentEdge;
+using coordinator::IncidentStep;
+using coordinator::IncidentTxn;
+
+constexpr int application_id = 0x47524449;  // "GRDI": tells a Gordian history from other SQLite files
+constexpr int schema_version = 1;  // PRAGMA user_version; a change of the tables raises it and adds a step
+
+// Ids and texts are opaque bytes, stored as they are. Unsigned 64-bit numbers are stored with the same bits.
+constexpr const char* schema = R"sql(
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO counters VALUES ('epoch', 0);
+CREATE TABLE sites (site TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE incidents (
+  key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, epoch INTEGER NOT NULL, number INTEGER NOT NULL,
+  found_unix_us INTEGER NOT NULL, outcome INTEGER NOT NULL, policy TEXT NOT NULL, why TEXT NOT NULL,
+  confirm_us INTEGER NOT NULL, resolve_us INTEGER NOT NULL);
+CREATE INDEX incidents_by_age ON incidents (epoch, number);
+CREATE TABLE victims (
+  incident INTEGER NOT NULL REFERENCES incidents ON DELETE CASCADE, place INTEGER NOT NULL, txn TEXT NOT NULL,
+  PRIMARY KEY (incident, place)) WITHOUT ROWID;
+CREATE TABLE txns (
+  incident INTEGER NOT NULL REFERENCES incidents ON DELETE CASCADE, place INTEGER NOT NULL, txn TEXT NOT NULL,
+  victim INTEGER NOT NULL, start REAL, priority REAL NOT NULL, locks REAL NOT NULL, work REAL NOT NULL,
+  restarts REAL NOT NULL, class INTEGER NOT NULL, label TEXT NOT NULL,
+  PRIMARY KEY (incident, place)) WITHOUT ROWID;
+CREATE TABLE edges (
+  incident INTEGER NOT NULL REFERENCES incidents ON DELETE CASCADE, place INTEGER NOT NULL,
+  waiter TEXT NOT NULL, blocker TEXT NOT NULL, site TEXT NOT NULL, incarnation INTEGER NOT NULL,
+  sequence INTEGER NOT NULL, resource TEXT NOT NULL, mode TEXT NOT NULL, detail TEXT NOT NULL, age_ms REAL NOT NULL,
+  PRIMARY KEY (incident, place)) WITHOUT ROWID;
+CREATE TABLE steps (
+  incident INTEGER NOT NULL REFERENCES incidents ON DELETE CASCADE, place INTEGER NOT NULL,
+  after_us INTEGER NOT NULL, what TEXT NOT NULL, PRIMARY KEY (incident, place)) WITHOUT ROWID;
+)sql";
+
+/// A file that cannot be used, in words; the caller adds the file's name.
+struct Unusable {
+  std::string why;
+};
+
+std::int64_t bits(std::uint64_t number) { return static_cast<std::int64_t>(number); }
+std::uint64_t number(const SQLite::Column& column) { return static_cast<std::uint64_t>(column.getInt64()); }
+
+/// SQLite has no NaN: it would come back as NULL.
+double storable(double value) { return std::isnan(value) ? 0 : value; }
+
+template <class IdType>
+IdType id(const SQLite::Column& column) {
+  auto parsed = IdType::parse(column.getString());
+  if (!parsed) throw Unusable{"it is damaged: " + parsed.error()};
+  return *std::move(parsed);
+}
+
+int pragma(SQLite::Database& db, const char* name) {
+  return db.execAndGet(std::string("PRAGMA ") + name).getInt();
+}
+
+/// True if the file is ours, false if it is empty. Only reads.
+bool recognise(SQLite::Database& db) {
+  const bool empty = db.execAndGet("SELECT count(*) FROM sqlite_master").getInt() == 0;
+  const int application = pragma(db, "application_id"), version = pragma(db, "user_version");
+  if (empty && application == 0 && version == 0) return false;
+  if (application != application_id)
+    throw Unusable{"it is a SQLite database, but not a Gordian history; name another file"};
+  if (version != schema_version)
+    throw Unusable{"it has schema version " + std::to_string(version) + ", this program knows " +
+                   std::to_string(schema_version) + "; use the Gordian that wrote it, or name another file"};
+  const std::string sound = db.execAndGet("PRAGMA quick_check(1)").getString();
+  if (sound != "ok")
+    throw Unusable{"it is damaged (" + sound +
+                   "); move it away, or mend it with sqlite3 and its command .recover"};
+  return true;
+}
+
+void create(SQLite::Database& db) {
+  SQLite::Transaction transaction(db, SQLite::TransactionBehavior::IMMEDIATE);
+  db.exec(schema);
+  db.exec("PRAGMA application_id = " + std::to_string(application_id));
+  db.exec("PRAGMA user_version = " + std::to_string(schema_version));
+  transaction.commit();
+}
+
+std::string explain(const SQLite::Exception& error) {
+  switch (error.getErrorCode()) {
+    case SQLITE_NOTADB:
+      return "it is not a SQLite database; name another file";
+    case SQLITE_CORRUPT:
+      return "it is damaged (" + std::string(error.what()) +
+             "); move it away, or mend it with sqlite3 and its command .recover";
+    case SQLITE_CANTOPEN:
+      return "it cannot be opened or made; its directory must exist and be writable";
+    case SQLITE_READONLY:
+      return "it cannot be written; give this user the right to write it";
+    case SQLITE_FULL:
+      return "the disk is full";
+    case SQLITE_BUSY:
+      return "another program keeps it locked";
+    default:
+      return error.what();
+  }
+}
+
+}  // namespace
+
+class History::Impl {
+ public:
+  Impl(std::filesystem::path file, std::size_t incidents_max)
+      : file_(std::move(file)),
+        incidents_max_(std::max<std::size_t>(incidents_max, 1)),
+        db_(file_.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE, busy_ms) {
+    const bool ours = recognise(db_);
+    db_.exec("PRAGMA journal_mode = WAL");
+    db_.exec("PRAGMA synchronous = NORMAL");
+    db_.exec("PRAGMA foreign_keys = ON");
+    if (!ours) create(db_);
+    incidents_ = static_cast<std::size_t>(db_.execAndGet("SELECT count(*) FROM incidents").getInt64());
+  }
+
+  /// Runs `work`; whatever it throws becomes an error that names the file.
+  template <class Work>
+  auto guarded(const char* doing, Work work) const -> Result<decltype(work())> {
+    try {
+      if constexpr (std::is_void_v<decltype(work())>) {
+        work();
+        return {};
+      } else {
+        return work();
+      }
+    } catch (const SQLite::Exception& error) {
+      return tl::unexpected(StoreError{"history " + file_.string() + ": " + doing + ": " + explain(error)});
+    } catch (const Unusable& error) {
+      return tl::unexpected(StoreError{"history " + file_.string() + ": " + doing + ": " + error.why});
+    }
+  }
+
+  template <class... Values>
+  void run(const char* sql, const Values&... values) {
+    SQLite::Statement statement(db_, sql);
+    SQLite::bind(statement, values...);
+    statement.exec();
+  }
+
+  std::uint64_t next_epoch() {
+    db_.exec("PRAGMA synchronous = FULL");  // a term given out twice could let two coordinators give orders
+    SQLite::Statement statement(
+        db_,
+        "UPDATE counters SET value = 1 + max(value, (SELECT coalesce(max(epoch), 0) FROM incidents)) "
+        "WHERE name = 'epoch' RETURNING value");
+    if (!statement.executeStep()) throw Unusable{"it is damaged: the epoch is missing"};
+    const std::uint64_t epoch = number(statement.getColumn(0));
+    statement.executeStep();  // the change is committed when the statement has ended
+    statement.reset();
+    db_.exec("PRAGMA synchronous = NORMAL");
+    return epoch;
+  }
+
+  void put(const Incident& incident) {
+    SQLite::Transaction transaction(db_, SQLite::TransactionBehavior::IMMEDIATE);
+    SQLite::Statement old(db_, "DELETE FROM incidents WHERE id = ?");
+    old.bind(1, incident.id);
+    const bool replaced = old.exec() > 0;
+    run("INSERT INTO incidents (id, epoch, number, found_unix_us, outcome, policy, why, confirm_us, "
+        "resolve_us) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        incident.id, bits(incident.epoch), bits(incident.number), incident.found_unix_us,
+        static_cast<int>(incident.outcome), incident.policy, incident.why, incident.confirm_us,
+        incident.resolve_us);
+    put_parts(incident, db_.getLastInsertRowid());
+    std::size_t count = incidents_ + (replaced ? 0 : 1);
+    if (count > incidents_max_) {
+      run("DELETE FROM incidents WHERE key IN (SELECT key FROM incidents ORDER BY epoch, number LIMIT ?)",
+          static_cast<std::int64_t>(count - incidents_max_));
+      count = incidents_max_;
+    }
+    transaction.commit();
+    incidents_ = count;
+  }
+
+  std::vector<Incident> list(std::size_t limit, const std::optional<std::string>& only) {
+    SQLite::Statement row(
+        db_,
+        "SELECT key, id, epoch, number, found_unix_us, outcome, policy, why, confirm_us, resolve_us "
+        "FROM incidents WHERE ?1 IS NULL OR id = ?1 ORDER BY epoch DESC, number DESC LIMIT ?2");
+    if (only) row.bind(1, *only);
+    row.bind(2, bits(std::min<std::uint64_t>(limit, std::numeric_limits<std::int64_t>::max())));
+    std::vector<Incident> incidents;
+    while (row.executeStep()) {
+      Incident incident;
+      incident.id = row.getColumn(1).getString();
+      incident.epoch = number(row.getColumn(2));
+      incident.number = number(row.getColumn(3));
+      incident.found_unix_us = row.getColumn(4).getInt64();
+      const int outcome = row.getColumn(5).getInt();
+      if (outcome < 0 || outcome > static_cast<int>(Incident::Outcome::failed))
+        throw Unusable{"it is damaged: incident " + incident.id + " has outcome " + std::to_string(outcome)};
+      incident.outcome = static_cast<Incident::Outcome>(outcome);
+      incident.policy = row.getColumn(6).getString();
+      incident.why = row.getColumn(7).getString();
+      incident.confirm_us = row.getColumn(8).getInt64();
+      incident.resolve_us = row.getColumn(9).getInt64();
+      read_parts(incident, row.getColumn(0).getInt64());
+      incidents.push_back(std::move(incident));
+    }
+    return incidents;
+  }
+
+  void remember(const SiteId& site) { run("INSERT OR IGNORE INTO sites VALUES (?)", site.str()); }
+  void forget(const SiteId& site) { run("DELETE FROM sites WHERE site = ?", site.str()); }
+
+  std::vector<SiteId> sites() {
+    std::vector<SiteId> sites;
+    SQLite::Statement row(db_, "SELECT site FROM sites ORDER BY site");
+    while (row.executeStep()) sites.push_back(id<SiteId>(row.getColumn(0)));
+    return sites;
+  }
+
+ private:
+  static constexpr int busy_ms = 2000;
+
+  void put_parts(const Incident& incident, std::int64_t key) {
+    std::int64_t place = 0;
+    for (const auto& victim : incident.victims)
+      run("INSERT INTO victims VALUES (?, ?, ?)", key, place++, victim.str());
+    for (const auto& [txn, info, victim] : incident.txns) {
+      SQLite::Statement row(db_, "INSERT INTO txns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+      SQLite::bind(row, key, place++, txn.str(), victim ? 1 : 0, 0.0, storable(info.priority),
+                   storable(info.locks), storable(info.work), storable(info.restarts),
+                   static_cast<int>(info.victim_class), info.label);
+      if (info.start) {
+        row.bind(5, storable(*info.start));
+      } else {
+        row.bind(5);  // NULL
+      }
+      row.exec();
+    }
+    for (const auto& edge : incident.edges)
+      run("INSERT INTO edges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", key, place++, edge.waiter.str(),
+          edge.blocker.str(), edge.wait.site.str(), bits(edge.wait.incarnation), bits(edge.wait.sequence),
+          edge.resource, edge.mode, edge.detail, storable(edge.age_ms));
+    for (const auto& step : incident.steps)
+      run("INSERT INTO steps VALUES (?, ?, ?, ?)", key, place++, step.after_us, step.what);
+  }
+
+  void read_parts(Incident& incident, std::int64_t key) {
+    SQLite::Statement victim(db_, "SELECT txn FROM victims WHERE incident = ? ORDER BY place");
+    victim.bind(1, key);
+    while (victim.executeStep()) incident.victims.push_back(id<TxnId>(victim.getColumn(0)));
+
+    SQLite::Statement txn(db_,
+                          "SELECT txn, victim, start, priority, locks, work, restarts, class, label "
+                          "FROM txns WHERE incident = ? ORDER BY place");
+    txn.bind(1, key);
+    while (txn.executeStep()) {
+      IncidentTxn member{id<TxnId>(txn.getColumn(0)), {}, txn.getColumn(1).getInt() != 0};
+      TxnInfo& info = member.info;
+      if (!txn.getColumn(2).isNull()) info.start = txn.getColumn(2).getDouble();
+      info.priority = txn.getColumn(3).getDouble();
+      info.locks = txn.getColumn(4).getDouble();
+      info.work = txn.getColumn(5).getDouble();
+      info.restarts = txn.getColumn(6).getDouble();
+      info.victim_class = txn.getColumn(7).getInt() == 0 ? TxnInfo::Class::normal : TxnInfo::Class::never;
+      info.label = txn.getColumn(8).getString();
+      incident.txns.push_back(std::move(member));
+    }
+
+    SQLite::Statement edge(
+        db_,
+        "SELECT waiter, blocker, site, incarnation, sequence, resource, mode, detail, age_ms "
+        "FROM edges WHERE incident = ? ORDER BY place");
+    edge.bind(1, key);
+    while (edge.executeStep())
+      incident.edges.push_back(
+          {id<TxnId>(edge.getColumn(0)), id<TxnId>(edge.getColumn(1)),
+           WaitId{id<SiteId>(edge.getColumn(2)), number(edge.getColumn(3)), number(edge.getColumn(4))},
+           edge.getColumn(5).getString(), edge.getColumn(6).getString(), edge.getColumn(7).getString(),
+           edge.getColumn(8).getDouble()});
+
+    SQLite::Statement step(db_, "SELECT after_us, what FROM steps WHERE incident = ? ORDER BY place");
+    step.bind(1, key);
+    while (step.executeStep())
+      incident.steps.push_back({step.getColumn(0).getInt64(), step.getColumn(1).getString()});
+  }
+
+  std::filesystem::path file_;
+  std::size_t incidents_max_;
+  SQLite::Database db_;
+  std::size_t incidents_ = 0;
+};
+
+History::History(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+History::History(History&&) noexcept = default;
+History& History::operator=(History&&) noexcept = default;
+History::~History() = default;
+
+Result<History> History::open(const std::filesystem::path& file, std::size_t incidents_max) {
+  const auto refuse = [&](const std::string& why) {
+    return tl::unexpected(StoreError{"history " + file.string() + ": " + why});
+  };
+  std::error_code none;
+  if (std::filesystem::is_directory(file, none)) return refuse("it is a directory; name a file");
+  try {
+    return History(std::make_unique<Impl>(file, incidents_max));
+  } catch (const SQLite::Exception& error) {
+    return refuse(explain(error));
+  } catch (const Unusable& error) {
+    return refuse(error.why);
+  }
+}
+
+Result<std::uint64_t> History::next_epoch() {
+  return impl_->guarded("raising the epoch", [&] { return impl_->next_epoch(); });
+}
+Result<void> History::put(const Incident& incident) {
+  return impl_->guarded("storing an incident", [&] { impl_->put(incident); });
+}
+Result<std::vector<Incident>> History::list(std::size_t limit, const std::optional<std::string>& id) const {
+  return impl_->guarded("reading incidents", [&] { return impl_->list(limit, id); });
+}
+Result<void> History::remember(const SiteId& site) {
+  return impl_->guarded("storing a site", [&] { impl_->remember(site); });
+}
+Result<void> History::forget(const SiteId& site) {
+  return impl_->guarded("forgetting a site", [&] { impl_->forget(site); });
+}
+Result<std::vector<SiteId>> History::sites() const {
+  return impl_->guarded("reading the sites", [&] { return impl_->sites(); });
+}
+
+}  // namespace gordian::store

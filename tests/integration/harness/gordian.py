@@ -1,0 +1,71 @@
+"""The programs of Gordian: the coordinator, the PostgreSQL agent, and the command line."""
+
+import json
+import subprocess
+
+from .program import Program, binary
+from .wait import wait_until
+
+
+class Gordian:
+    """The command line, asking one coordinator."""
+
+    def __init__(self, coordinator):
+        self.coordinator = coordinator
+
+    def run(self, *arguments, timeout=10.0):
+        """Runs it; the finished process with returncode, stdout and stderr."""
+        return subprocess.run([binary("gordian"), "--coordinator", self.coordinator, *arguments], capture_output=True,
+                              text=True, timeout=timeout, check=False)
+
+    def json(self, *arguments):
+        finished = self.run(*arguments, "--format", "json")
+        if finished.returncode != 0:
+            raise AssertionError(f"gordian {' '.join(arguments)} ended with {finished.returncode}: {finished.stderr}")
+        return json.loads(finished.stdout)
+
+    def status(self):
+        return self.json("status")
+
+    def graph(self):
+        return self.json("graph")
+
+    def deadlocks(self):
+        return self.json("deadlocks")
+
+    def site(self, name):
+        """One site of the status, or None."""
+        return next((site for site in self.status()["sites"] if site["site"] == name), None)
+
+    def wait_for_sites(self, *names, timeout=10.0):
+        """Until all of these sites are complete."""
+        wait_until(lambda: all((self.site(name) or {}).get("state") == "complete" for name in names), timeout,
+                   lambda: f"sites {names} are complete: {self.status()}", 0.02)
+
+
+class Gordiand(Program):
+    """The coordinator on a free port (or on `listen`). `.endpoint` is where it listens."""
+
+    def __init__(self, *arguments, listen="tcp://127.0.0.1:*", history=None, environment=None):
+        super().__init__([], environment)
+        self.history = history or str(self.folder / "history.db")
+        self.arguments = [binary("gordiand"), "--listen", listen, "--history", self.history,
+                          *(str(argument) for argument in arguments)]
+        self.endpoint = None
+
+    def start(self):
+        super().start()
+        self.endpoint = self.wait_for_output(r"((?:tcp|ipc)://[^\s\"*]*[^\s\"*.,;])").group(1)
+        return self
+
+    @property
+    def cli(self):
+        return Gordian(self.endpoint)
+
+
+class PostgresAgent(Program):
+    """gordian-postgres beside `server`, speaking for `site`."""
+
+    def __init__(self, site, server, coordinator, *arguments, conninfo=None, environment=None):
+        super().__init__([binary("gordian-postgres"), "--coordinator", coordinator, "--site", site, "--connect",
+                          conninfo or server.conninfo, *arguments], environment)
