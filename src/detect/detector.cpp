@@ -145,8 +145,7 @@ std::vector<Candidate> Detector::full_pass() {
   std::vector<Candidate> candidates;
   for (std::uint32_t c = 0; c < members.size(); ++c) {
     if (members[c].size() < 2) continue;  // no transaction blocks itself
-    candidates.push_back(
-        candidate_of(members[c], [&](Vertex v) { return remaining[v] && component[v] == c; }));
+    candidates.push_back(candidate_of(members[c], [&](Vertex v) { return remaining[v] && component[v] == c; }));
   }
   // The first edge of each starts at its smallest member, and components share no member.
   std::ranges::sort(candidates, {}, [](const Candidate& c) -> const CandidateEdge& { return c.edges.front(); });

@@ -63,7 +63,7 @@ class Choice {
   const std::vector<CandidateEdge>& edges_;
   const Policy policy_;
   const Weights weights_;
-  std::vector<TxnId> ids_;             ///< sorted
+  std::vector<TxnId> ids_;  ///< sorted
   std::vector<TxnInfo> infos_;
   std::vector<double> costs_;          ///< of policies whose cost is a transaction's own
   std::vector<std::uint32_t> places_;  ///< 0: the one the policy wants gone first, priorities aside
@@ -154,8 +154,8 @@ std::vector<Members> Choice::cyclic_components(const Members& among) const {
       if (local[blocker] != outside) boost::add_edge(i, local[blocker], graph);
 
   Members component(among.size());
-  boost::strong_components(
-      graph, boost::make_iterator_property_map(component.begin(), get(boost::vertex_index, graph)));
+  boost::strong_components(graph,
+                           boost::make_iterator_property_map(component.begin(), get(boost::vertex_index, graph)));
   std::vector<Members> components(among.size());
   for (Member i = 0; i < among.size(); ++i) components[component[i]].push_back(among[i]);
   std::erase_if(components, [](const Members& members) { return members.size() < 2; });
@@ -222,8 +222,8 @@ Member Choice::cheapest(const Members& component, const Members& candidates) con
 std::string Choice::because(Member victim, const Members& component, const Members& candidates) const {
   const auto& info = infos_[victim];
   const auto of_all = " of the " + std::to_string(component.size()) + " that wait for each other";
-  const auto may_go = std::ranges::count_if(
-      component, [this](Member m) { return infos_[m].victim_class != TxnInfo::Class::never; });
+  const auto may_go =
+      std::ranges::count_if(component, [this](Member m) { return infos_[m].victim_class != TxnInfo::Class::never; });
   auto why = ids_[victim].str();
   if (may_go == 1) return why + " is the only one" + of_all + " that may be aborted";
   if (candidates.size() == 1) return why + " has the lowest priority (" + text_of(info.priority) + ")" + of_all;

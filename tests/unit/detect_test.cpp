@@ -63,9 +63,9 @@ TEST_CASE("one waiter with many blockers: any of them closes the cycle") {
 
 TEST_CASE("a search finds only what its own wait closes") {
   Scenario s{"1>2", "2>1"};
-  CHECK_FALSE(s.detector.search(s.add("3>1")));     // a tail of a standing cycle
-  CHECK_FALSE(s.detector.search(s.add("1>9@b")));   // another wait of a member
-  CHECK(s.detector.search(s.add("2>1@c")));         // a second wait for the same
+  CHECK_FALSE(s.detector.search(s.add("3>1")));    // a tail of a standing cycle
+  CHECK_FALSE(s.detector.search(s.add("1>9@b")));  // another wait of a member
+  CHECK(s.detector.search(s.add("2>1@c")));        // a second wait for the same
   REQUIRE(s.detector.full_pass().size() == 1);
   CHECK(s.detector.full_pass().front().edges.size() == 3);
 }

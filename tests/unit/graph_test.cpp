@@ -268,8 +268,8 @@ TEST_CASE("Boost's strong_components runs on the graph itself, holes and all") {
   ring_with_tail(g);
   REQUIRE(g.vertex_capacity() > g.vertex_count());
   std::vector<int> component(g.vertex_capacity(), -1);
-  const auto count = boost::strong_components(
-      g, boost::make_iterator_property_map(component.begin(), get(boost::vertex_index, g)));
+  const auto count =
+      boost::strong_components(g, boost::make_iterator_property_map(component.begin(), get(boost::vertex_index, g)));
   CHECK(count == 3);
   const auto of = [&](const char* name) { return component[*g.find_txn(TxnId(name))]; };
   CHECK(of("1") == of("2"));

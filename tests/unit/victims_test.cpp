@@ -55,8 +55,7 @@ Victims choose(Scenario& s) {
 TEST_CASE("policy names are read as they are written") {
   for (const auto policy : all_policies) CHECK(parse_policy(name(policy)) == policy);
   CHECK_FALSE(parse_policy("newest"));
-  CHECK(policy_names() ==
-        "youngest, oldest, fewest_locks, least_work, lowest_priority, requester, weighted");
+  CHECK(policy_names() == "youngest, oldest, fewest_locks, least_work, lowest_priority, requester, weighted");
 }
 
 TEST_CASE("ids of equal start compare as numbers if they are, else as bytes, in one total order") {
@@ -180,7 +179,8 @@ TEST_CASE("the oldest goes where a transaction of class never is all that is lef
 TEST_CASE("where cycles share a member, that member may go instead of two") {
   Scenario s{"1>5", "5>1", "2>5", "5>2", "3>5", "5>3", "4>5", "5>4"};
   CHECK(s.victims() == txns{"5"});
-  s.info = describe({{"1", {.start = 1}}, {"5", {.start = 2}}, {"2", {.start = 3}}, {"3", {.start = 4}}, {"4", {.start = 5}}});
+  s.info = describe(
+      {{"1", {.start = 1}}, {"5", {.start = 2}}, {"2", {.start = 3}}, {"3", {.start = 4}}, {"4", {.start = 5}}});
   const auto chosen = choose(s);
   CHECK(names(chosen.victims) == txns{"5"});
   CHECK(chosen.why == "5 breaks more cycles for its cost than the other members (policy youngest)");
@@ -289,7 +289,8 @@ double optimal_cost(const Small& small) {
 
 }  // namespace
 
-TEST_CASE("random candidates, every policy: all that can be broken is broken, no victim is superfluous, order is nothing") {
+TEST_CASE(
+    "random candidates, every policy: all that can be broken is broken, no victim is superfluous, order is nothing") {
   for (unsigned seed = 0; seed < 1500; ++seed) {
     CAPTURE(seed);
     std::mt19937 random(seed);
@@ -331,7 +332,8 @@ TEST_CASE("up to 15 members: never more than 1.75 times the cheapest set, and ex
     const auto small = random_candidate(random, false);
     if (!small.cyclic(small.all())) continue;
     ++cyclic;
-    const auto victims = small.mask(choose_victims(small.edges, describe(small.described), Policy::fewest_locks).victims);
+    const auto victims =
+        small.mask(choose_victims(small.edges, describe(small.described), Policy::fewest_locks).victims);
     const auto ratio = small.locks_cost(victims) / optimal_cost(small);
     REQUIRE(ratio >= 1);
     worst = std::max(worst, ratio);
