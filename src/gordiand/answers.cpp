@@ -21,14 +21,12 @@ Answer incidents(const coordinator::Coordinator& core, const admin::Selection& s
   std::vector<Incident> found = core.incidents(limit, selection.id);
   if (found.size() < limit && (selection.id.empty() || found.empty())) {
     auto stored = journal.incidents(limit, selection.id);
-    if (!stored) return tl::unexpected(stored.error());
+    if (!stored) return tl::unexpected(stored.error().message);
     for (auto& incident : *stored) {
       const auto same = [&](const Incident& other) { return other.id == incident.id; };
       if (found.size() < limit && std::none_of(found.begin(), found.end(), same)) found.push_back(std::move(incident));
     }
   }
-  if (!selection.id.empty() && found.empty())
-    return tl::unexpected("there is no incident " + selection.id + "; 'gordian deadlocks' lists those that there are");
   return admin::to_json(found);
 }
 

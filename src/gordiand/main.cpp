@@ -79,6 +79,13 @@ store::Result<std::optional<store::History>> open_history(const Settings& settin
   return std::optional(*std::move(history));
 }
 
+tl::expected<std::optional<Recorder>, std::string> open_recorder(const Settings& settings) {
+  if (settings.record.empty()) return std::nullopt;
+  auto recorder = Recorder::create(settings.record, settings.policy);
+  if (!recorder) return tl::unexpected(recorder.error());
+  return std::optional(*std::move(recorder));
+}
+
 int serve(Settings& settings, spdlog::logger& log, Journal& journal) {
   const net::ServerHooks hooks{
       [&](const coordinator::Coordinator& core, coordinator::Time now, std::string_view what, std::string_view argument) {
@@ -116,7 +123,12 @@ int run(int argc, const char* const* argv) {
   }
   if (!*history)
     log->warn("no history file: incidents are kept in memory only and are gone when this program ends (--history FILE)");
-  Journal journal(*std::move(history), log);
+  auto recorder = open_recorder(settings);
+  if (!recorder) {
+    log->error("{}", recorder.error());
+    return bad_input;
+  }
+  Journal journal(*std::move(history), *std::move(recorder), log);
   try {
     return serve(settings, *log, journal);
   } catch (const std::filesystem::filesystem_error& error) {
