@@ -38,7 +38,8 @@ bool Detector::reaches_its_waiter(WaitSlot wait) {
   return false;
 }
 
-// Tarjan from one root: components that are complete are dropped; what is left on the stack at the end is the root's.
+// Tarjan from one root: components that are complete are dropped; what is left on the stack at the end is the
+// root's.
 std::vector<Vertex> Detector::component_of(Vertex root) {
   begin_marks();
   discovered_ = 0;
@@ -127,7 +128,8 @@ std::vector<Candidate> Detector::full_pass() {
   };
   const boost::filtered_graph<graph::WaitForGraph, boost::keep_all, Remaining> rest(graph_, boost::keep_all{},
                                                                                     Remaining{&remaining});
-  // filtered_graph counts only what remains, while the index has gaps: every table is given, none left to default.
+  // filtered_graph counts only what remains, while the index has gaps: every table is given, none left to
+  // default.
   const auto size = graph_.vertex_capacity();
   std::vector<std::uint32_t> component(size);
   std::vector<Vertex> root(size);
@@ -149,7 +151,8 @@ std::vector<Candidate> Detector::full_pass() {
         candidate_of(members[c], [&](Vertex v) { return remaining[v] && component[v] == c; }));
   }
   // The first edge of each starts at its smallest member, and components share no member.
-  std::ranges::sort(candidates, {}, [](const Candidate& c) -> const CandidateEdge& { return c.edges.front(); });
+  std::ranges::sort(candidates, {},
+                    [](const Candidate& c) -> const CandidateEdge& { return c.edges.front(); });
   return candidates;
 }
 
@@ -174,7 +177,8 @@ std::vector<TxnId> Detector::held_up_by(const Candidate& candidate) {
   return sorted_ids(found);
 }
 
-// Whoever waits for nobody ends, which satisfies the waits for it; again until nobody is left who waits for nobody.
+// Whoever waits for nobody ends, which satisfies the waits for it; again until nobody is left who waits for
+// nobody.
 std::vector<bool> Detector::reduction_leftovers() const {
   std::vector<bool> remaining(graph_.vertex_capacity(), false);
   std::vector<std::size_t> blockers_left(graph_.vertex_capacity(), 0);

@@ -1,10 +1,12 @@
 // Choosing victims: a greedy feedback vertex set, component by component.
 //
 // 1. Split the candidate into its cyclic strongly connected components; what is on no cycle falls away here.
-// 2. In each, choose one victim: lowest priority first, then least cost/(in·out), then the policy's own order.
+// 2. In each, choose one victim: lowest priority first, then least cost/(in·out), then the policy's own
+// order.
 // 3. Remove it, split what is left of its component, and go on until nothing is cyclic that could be broken.
 // 4. Give back each victim without which nothing becomes cyclic, the most wanted first: none is superfluous.
-// Minimal sets are NP-hard to find; the unit test measures how far from the optimum this is on small components.
+// Minimal sets are NP-hard to find; the unit test measures how far from the optimum this is on small
+// components.
 #include "detect/victims.hpp"
 
 #include <algorithm>
@@ -28,7 +30,8 @@ std::string text_of(double value) {
   return {buffer, end};
 }
 
-/// Attributes come from outside. What is no number counts as unknown, what is negative as nothing: costs stay ordered.
+/// Attributes come from outside. What is no number counts as unknown, what is negative as nothing: costs stay
+/// ordered.
 TxnInfo sane(TxnInfo info) {
   if (info.start && std::isnan(*info.start)) info.start.reset();
   if (std::isnan(info.priority)) info.priority = 0;
@@ -63,7 +66,7 @@ class Choice {
   const std::vector<CandidateEdge>& edges_;
   const Policy policy_;
   const Weights weights_;
-  std::vector<TxnId> ids_;             ///< sorted
+  std::vector<TxnId> ids_;  ///< sorted
   std::vector<TxnInfo> infos_;
   std::vector<double> costs_;          ///< of policies whose cost is a transaction's own
   std::vector<std::uint32_t> places_;  ///< 0: the one the policy wants gone first, priorities aside
@@ -74,7 +77,8 @@ class Choice {
   Members unresolved_;
 };
 
-Choice::Choice(const std::vector<CandidateEdge>& edges, const InfoOf& info, Policy policy, const Weights& weights)
+Choice::Choice(const std::vector<CandidateEdge>& edges, const InfoOf& info, Policy policy,
+               const Weights& weights)
     : edges_(edges), policy_(policy), weights_(weights) {
   const auto make_unique = [](auto& values) {
     std::ranges::sort(values);
@@ -121,19 +125,24 @@ bool Choice::ordering_policy() const {
 
 double Choice::fixed_cost(const TxnInfo& info) const {
   switch (policy_) {
-    case Policy::fewest_locks: return 1 + info.locks;
-    case Policy::least_work: return 1 + info.work;
+    case Policy::fewest_locks:
+      return 1 + info.locks;
+    case Policy::least_work:
+      return 1 + info.work;
     case Policy::weighted:
-      return (1 + info.locks * weights_.locks + info.work * weights_.work) * (1 + info.restarts * weights_.restarts);
+      return (1 + info.locks * weights_.locks + info.work * weights_.work) *
+             (1 + info.restarts * weights_.restarts);
     case Policy::youngest:
     case Policy::oldest:
     case Policy::lowest_priority:
-    case Policy::requester: break;
+    case Policy::requester:
+      break;
   }
   return 0;
 }
 
-// Ties of every policy are broken as by `youngest`. A transaction that nobody described is new: the youngest of all.
+// Ties of every policy are broken as by `youngest`. A transaction that nobody described is new: the youngest
+// of all.
 bool Choice::goes_before(Member a, Member b) const {
   if (costs_[a] != costs_[b]) return costs_[a] < costs_[b];
   constexpr auto newest = std::numeric_limits<double>::infinity();
@@ -199,13 +208,15 @@ std::optional<Member> Choice::requester_in(const Members& component) const {
   return latest;
 }
 
-// Policies that only order must never starve the one they want to keep: it is left out while there is another.
+// Policies that only order must never starve the one they want to keep: it is left out while there is
+// another.
 Member Choice::cheapest(const Members& component, const Members& candidates) const {
   const auto degree_in = [&](const Members& list) {
     return static_cast<double>(
         std::ranges::count_if(list, [&](Member m) { return std::ranges::binary_search(component, m); }));
   };
-  const auto eligible = ordering_policy() && candidates.size() > 1 ? candidates.size() - 1 : candidates.size();
+  const auto eligible =
+      ordering_policy() && candidates.size() > 1 ? candidates.size() - 1 : candidates.size();
   auto best = candidates.front();
   auto best_ratio = std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < eligible; ++i) {
@@ -226,20 +237,27 @@ std::string Choice::because(Member victim, const Members& component, const Membe
       component, [this](Member m) { return infos_[m].victim_class != TxnInfo::Class::never; });
   auto why = ids_[victim].str();
   if (may_go == 1) return why + " is the only one" + of_all + " that may be aborted";
-  if (candidates.size() == 1) return why + " has the lowest priority (" + text_of(info.priority) + ")" + of_all;
+  if (candidates.size() == 1)
+    return why + " has the lowest priority (" + text_of(info.priority) + ")" + of_all;
   const auto among = static_cast<std::size_t>(may_go) == candidates.size()
                          ? of_all
                          : " of those with the lowest priority (" + text_of(info.priority) + ")";
   if (victim != candidates.front())
-    return why + " breaks more cycles for its cost than the other members (policy " + std::string(name(policy_)) + ")";
+    return why + " breaks more cycles for its cost than the other members (policy " +
+           std::string(name(policy_)) + ")";
   switch (policy_) {
-    case Policy::fewest_locks: return why + " holds the fewest locks (" + text_of(info.locks) + ")" + among;
-    case Policy::least_work: return why + " has done the least work (" + text_of(info.work) + ")" + among;
-    case Policy::weighted: return why + " has the least weighted cost (" + text_of(costs_[victim]) + ")" + among;
-    case Policy::oldest: return why + " is the oldest" + among;
+    case Policy::fewest_locks:
+      return why + " holds the fewest locks (" + text_of(info.locks) + ")" + among;
+    case Policy::least_work:
+      return why + " has done the least work (" + text_of(info.work) + ")" + among;
+    case Policy::weighted:
+      return why + " has the least weighted cost (" + text_of(costs_[victim]) + ")" + among;
+    case Policy::oldest:
+      return why + " is the oldest" + among;
     case Policy::youngest:
     case Policy::lowest_priority:
-    case Policy::requester: break;
+    case Policy::requester:
+      break;
   }
   return why + " is the youngest" + among;
 }
@@ -314,7 +332,8 @@ Victims Choice::run() {
   if (!chosen_.empty()) {
     result.why = chosen_.front().why;
   } else {
-    result.why = components.empty() ? "nobody waits in a cycle" : "all members of the cycle are of class never";
+    result.why =
+        components.empty() ? "nobody waits in a cycle" : "all members of the cycle are of class never";
   }
   return result;
 }

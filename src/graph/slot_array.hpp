@@ -1,5 +1,6 @@
-// Numbered places that keep their number and their address while they are in use; numbers of freed ones are used again.
-// Grows in chunks: no slack of half the memory, and no long pause for copying when a large graph grows.
+// Numbered places that keep their number and their address while they are in use; numbers of freed ones are
+// used again. Grows in chunks: no slack of half the memory, and no long pause for copying when a large graph
+// grows.
 #pragma once
 
 #include <cstddef>

@@ -41,7 +41,8 @@ void WaitForGraph::set_blockers(WaitSlot w, std::span<const TxnId* const> sorted
   std::vector<EdgeSlot> leaving;
   for (const auto e : edges(w)) {
     const auto& blocker = txn(target(e));
-    const auto at = std::ranges::lower_bound(sorted, blocker, {}, [](const TxnId* id) -> const TxnId& { return *id; });
+    const auto at =
+        std::ranges::lower_bound(sorted, blocker, {}, [](const TxnId* id) -> const TxnId& { return *id; });
     if (at != sorted.end() && **at == blocker) {
       kept[static_cast<std::size_t>(at - sorted.begin())] = true;
     } else {
@@ -73,7 +74,8 @@ std::size_t WaitForGraph::remove_txn(const TxnId& txn) {
 
 std::size_t WaitForGraph::remove_site(SiteSlot site) {
   if (site >= sites_.size()) return 0;
-  // In order of slots: a hash table's own order differs from run to run, and slots given back are taken again.
+  // In order of slots: a hash table's own order differs from run to run, and slots given back are taken
+  // again.
   std::vector<WaitSlot> leaving(sites_[site].begin(), sites_[site].end());
   std::ranges::sort(leaving);
   for (const auto w : leaving) drop_wait(w);

@@ -1,0 +1,223 @@
+// Operation by operation: bookkeeping of what a trace names its waits and transactions by, then a pass of the
+// detector.
+#include "trace/replay.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+#include "trace/reader.hpp"
+
+namespace gordian::trace {
+namespace {
+
+std::optional<double> number_of(std::string_view id) {
+  if (id.find_first_not_of("0123456789") != std::string_view::npos) return std::nullopt;
+  double value = 0;
+  std::from_chars(id.data(), id.data() + id.size(), value);
+  return value;
+}
+
+template <class Ids>
+std::vector<TxnId> in_id_order(const Ids& ids) {
+  std::vector<TxnId> sorted(ids.begin(), ids.end());
+  std::ranges::sort(sorted, detect::id_less);
+  const auto same = std::ranges::unique(sorted);
+  sorted.erase(same.begin(), same.end());
+  return sorted;
+}
+
+template <class Ids>
+std::vector<std::string> texts(const Ids& ids) {
+  std::vector<std::string> names;
+  for (const auto& id : in_id_order(ids)) names.push_back(id.str());
+  return names;
+}
+
+}  // namespace
+
+Replay::Replay(std::optional<detect::Policy> policy, graph::Limits limits)
+    : graph_(limits),
+      detector_(graph_),
+      policy_given_(policy.has_value()),
+      policy_(policy.value_or(detect::Policy::youngest)) {}
+
+Replay::Applied Replay::apply(const Line& line) {
+  line_ = line.number;
+  return std::visit([this](const auto& operation) { return apply(operation); }, line.operation)
+      .and_then([&]() -> Applied {
+        // A cycle that nobody may break hides nothing from full passes, while a search sees only what is new.
+        const bool changes = !std::holds_alternative<Expect>(line.operation) &&
+                             !std::holds_alternative<Detect>(line.operation);
+        if (!on_demand_ && changes && !unresolved_.empty()) look_for_deadlocks(detector_.full_pass());
+        return {};
+      });
+}
+
+Replay::Applied Replay::apply(const Mode& mode) {
+  on_demand_ = mode.on_demand;
+  if (mode.policy && !policy_given_) policy_ = *mode.policy;
+  return {};
+}
+
+Replay::Applied Replay::apply(const Begin& begin) {
+  auto& info = appear(begin.txn);
+  if (begin.start) info.start = begin.start;
+  info.priority = begin.priority.value_or(info.priority);
+  info.locks = begin.locks.value_or(info.locks);
+  info.work = begin.work.value_or(info.work);
+  info.restarts = begin.restarts.value_or(info.restarts);
+  info.victim_class = begin.victim_class.value_or(info.victim_class);
+  if (begin.label) info.label = *begin.label;
+  return {};
+}
+
+Replay::Applied Replay::apply(const BeginWait& wait) {
+  appear(wait.txn);
+  for (const auto& blocker : wait.blockers) appear(blocker);
+  const auto site = site_slot(wait.site);
+  const auto [standing, is_new] = waits_.try_emplace({wait.txn, site, wait.resource}, sequence_ + 1);
+  if (is_new) wait_of_sequence_.emplace(++sequence_, &standing->first);
+  const auto slot = graph_.begin_wait({site, standing->second}, wait.txn, wait.blockers);
+  if (!slot)
+    return tl::unexpected("found more " + std::string(slot.error().what) +
+                          " at once than the graph takes, expected " + "at most " +
+                          std::to_string(slot.error().limit));
+  if (on_demand_ || !unresolved_.empty()) return {};
+  if (auto candidate = detector_.search(*slot)) look_for_deadlocks({*std::move(candidate)});
+  return {};
+}
+
+Replay::Applied Replay::apply(const EndWait& wait) {
+  auto at = waits_.lower_bound({wait.txn, 0, ""});
+  while (at != waits_.end() && std::get<TxnId>(at->first) == wait.txn) {
+    const auto& [txn, site, resource] = at->first;
+    const bool meant =
+        (!wait.site || sites_[site] == *wait.site) && (!wait.resource || resource == *wait.resource);
+    at = meant ? forget_wait(at) : std::next(at);
+  }
+  return {};
+}
+
+Replay::Applied Replay::apply(const EndTxn& end) {
+  end_txn(end.txn);
+  return {};
+}
+
+Replay::Applied Replay::apply(const LoseSite& lose) {
+  for (auto at = waits_.begin(); at != waits_.end();)
+    at = sites_[std::get<graph::SiteSlot>(at->first)] == lose.site ? forget_wait(at) : std::next(at);
+  return {};
+}
+
+Replay::Applied Replay::apply(const Detect&) {
+  look_for_deadlocks(detector_.full_pass());
+  return {};
+}
+
+Replay::Applied Replay::apply(const Expect& expect) {
+  const auto text = [](bool value) { return std::string(value ? "true" : "false"); };
+  compare("victims", expect.victims, victims_);
+  compare("deadlocked", expect.deadlocked, deadlocked_);
+  compare("reorder", expect.reorder ? std::optional(text(*expect.reorder)) : std::nullopt, text(false));
+  compare("incidents", expect.incidents ? std::optional(std::to_string(*expect.incidents)) : std::nullopt,
+          std::to_string(incidents_.size() - incidents_before_));
+  victims_.clear();
+  deadlocked_.clear();
+  incidents_before_ = incidents_.size();
+  return {};
+}
+
+void Replay::compare(const char* key, const std::optional<std::vector<TxnId>>& expected,
+                     const std::set<TxnId>& found) {
+  if (!expected || std::set<TxnId>(expected->begin(), expected->end()) == found) return;
+  failed_.push_back({.line = line_, .key = key, .expected = texts(*expected), .found = texts(found)});
+}
+
+void Replay::compare(const char* key, const std::optional<std::string>& expected, const std::string& found) {
+  if (!expected || *expected == found) return;
+  failed_.push_back({.line = line_, .key = key, .expected = {*expected}, .found = {found}});
+}
+
+/// What is known of the transaction, from its first appearance on.
+TxnInfo& Replay::appear(const TxnId& txn) {
+  const auto [at, is_new] = txns_.try_emplace(txn);
+  if (is_new) at->second.start = number_of(txn.view()).value_or(static_cast<double>(++appeared_));
+  return at->second;
+}
+
+void Replay::end_txn(const TxnId& txn) {
+  (void)apply(EndWait{.txn = txn, .site = {}, .resource = {}});
+  graph_.remove_txn(txn);
+  txns_.erase(txn);
+}
+
+Replay::Waits::iterator Replay::forget_wait(Waits::iterator wait) {
+  graph_.end_wait({std::get<graph::SiteSlot>(wait->first), wait->second});
+  wait_of_sequence_.erase(wait->second);
+  return waits_.erase(wait);
+}
+
+graph::SiteSlot Replay::site_slot(const SiteId& site) {
+  const auto [at, is_new] = site_slots_.try_emplace(site, static_cast<graph::SiteSlot>(sites_.size()));
+  if (is_new) sites_.push_back(site);
+  return at->second;
+}
+
+// One incident for each component; their victims end when all are recorded, so that each sees the same graph.
+void Replay::look_for_deadlocks(const std::vector<detect::Candidate>& candidates) {
+  const auto info = [this](const TxnId& txn) { return txns_.at(txn); };
+  std::vector<TxnId> ending;
+  std::set<TxnId> unresolved;
+  for (const auto& candidate : candidates) {
+    const auto chosen = detect::choose_victims(candidate.edges, info, policy_);
+    auto held_up = detector_.held_up_by(candidate);
+    deadlocked_.insert(held_up.begin(), held_up.end());
+    unresolved.insert(chosen.unresolved.begin(), chosen.unresolved.end());
+    const auto known = [this](const TxnId& txn) { return unresolved_.contains(txn); };
+    if (chosen.victims.empty() && std::ranges::all_of(chosen.unresolved, known)) continue;
+    victims_.insert(chosen.victims.begin(), chosen.victims.end());
+    ending.insert(ending.end(), chosen.victims.begin(), chosen.victims.end());
+    record(candidate, chosen, std::move(held_up));
+  }
+  for (const auto& victim : ending) end_txn(victim);
+  unresolved_ = std::move(unresolved);
+}
+
+void Replay::record(const detect::Candidate& candidate, const detect::Victims& chosen,
+                    std::vector<TxnId> held_up) {
+  Incident incident{.number = incidents_.size() + 1,
+                    .line = line_,
+                    .victims = chosen.victims,
+                    .deadlocked = in_id_order(held_up),
+                    .cycle = {},
+                    .policy = policy_,
+                    .why = chosen.why};
+  const auto& through = chosen.victims.empty() ? chosen.unresolved.front() : chosen.victims.front();
+  for (const auto& edge : detect::shortest_cycle(candidate.edges, through))
+    incident.cycle.push_back({.waiter = edge.waiter,
+                              .blocker = edge.blocker,
+                              .site = sites_[edge.site],
+                              .resource = std::get<std::string>(*wait_of_sequence_.at(edge.sequence))});
+  std::ranges::rotate(incident.cycle,
+                      std::ranges::min_element(incident.cycle, detect::id_less, &CycleEdge::waiter));
+  incidents_.push_back(std::move(incident));
+}
+
+Outcome replay(std::istream& in, const std::string& file, std::optional<detect::Policy> policy) {
+  Reader reader(in, file);
+  Replay replay(policy);
+  std::optional<TraceError> error;
+  while (!error) {
+    const auto line = reader.next();
+    if (!line) {
+      error = line.error();
+      break;
+    }
+    if (!*line) break;
+    if (const auto applied = replay.apply(**line); !applied)
+      error = TraceError{TraceError::Kind::limit, file, (*line)->number, applied.error()};
+  }
+  return {.incidents = replay.incidents(), .failed = replay.failed(), .error = std::move(error)};
+}
+
+}  // namespace gordian::trace

@@ -1,0 +1,35 @@
+// Writes the lines of a wait-for trace (docs/trace-format.md), as the reader reads them; for `gordiand
+// --record`.
+//
+// Each function returns one line with its newline. JSON is text, while ids are bytes: what is not UTF-8 is
+// written as a readable name with a hash of the bytes, so that different ids stay different.
+#pragma once
+
+#include <gordian/ids.hpp>
+#include <gordian/wait.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace gordian::trace {
+
+/// Attributes that are unknown (no start, zero, empty) are left out.
+[[nodiscard]] std::string begin_line(const TxnId& txn, const TxnInfo& info);
+
+/// One wait. In a trace it replaces the transaction's wait with the same site and resource, so a recorder
+/// that may see two such waits at once gives them different resources.
+struct WaitLine {
+  TxnId txn;
+  std::span<const TxnId> holders;      ///< `for`
+  std::span<const TxnId> behind = {};  ///< queued ahead; left out if empty
+  bool dotted = false;                 ///< the kind of `holders`
+  SiteId site;
+  std::string_view resource;
+  std::string_view mode = {};  ///< left out if empty
+};
+[[nodiscard]] std::string wait_line(const WaitLine& wait);
+[[nodiscard]] std::string unwait_line(const TxnId& txn, const SiteId& site, std::string_view resource);
+[[nodiscard]] std::string end_line(const TxnId& txn);
+[[nodiscard]] std::string lost_line(const SiteId& site);
+
+}  // namespace gordian::trace

@@ -1,0 +1,145 @@
+// Both sides of the protocol in one process, with a network that the test controls: every message is encoded, may be held
+// back, lost or doubled, and is decoded again. Engines obey at once unless the test says otherwise.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/agent_core.hpp"
+#include "coordinator/coordinator.hpp"
+#include "wire/codec.hpp"
+
+namespace gordian::test {
+
+class World {
+ public:
+  struct Engine {
+    std::unique_ptr<agent::AgentCore> core;
+    bool up = true;
+    bool obeys = true;              ///< answers orders with done, and ends the victim's waits
+    std::vector<agent::AbortCall> orders;
+    std::vector<agent::ConfirmCall> questions;
+    std::vector<std::string> notes;
+    std::map<std::string, WaitHandle> handles;  ///< waiter → its wait here
+  };
+  coordinator::Options options;
+  std::map<std::string, Engine> engines;  ///< by site
+  std::unique_ptr<coordinator::Coordinator> boss;
+  std::vector<coordinator::Event> events;
+  std::deque<std::pair<std::string, std::string>> to_boss;  ///< (site, bytes) in flight
+  std::deque<std::pair<std::string, std::string>> to_agent;
+  std::int64_t now_us = 1'000'000;
+  bool cut = false;  ///< nothing gets through
+  std::function<bool(const std::string& site, const wire::Request&)> lose_request = [](auto&, auto&) { return false; };
+
+  World() { start_boss(); }
+
+  void start_boss() {
+    boss = std::make_unique<coordinator::Coordinator>(options, time());
+    to_boss.clear(), to_agent.clear();
+  }
+  [[nodiscard]] coordinator::Time time() const { return {now_us, now_us}; }
+
+  Engine& add(const std::string& site, std::uint64_t incarnation = 1, std::function<void(agent::Options&)> change = {}) {
+    agent::Options options_of_agent{.site = SiteId(site), .incarnation = incarnation, .instance = site + std::to_string(incarnation)};
+    options_of_agent.publish_after_us = 0;
+    if (change) change(options_of_agent);
+    auto& engine = engines[site] = Engine{};
+    engine.core = std::make_unique<agent::AgentCore>(options_of_agent, now_us);
+    settle();
+    return engine;
+  }
+
+  /// `waiter` begins to wait for `blockers` at `site`.
+  void wait(const std::string& site, const std::string& waiter, std::vector<std::string> blockers) {
+    Wait w{TxnId(waiter), {}, "r-" + waiter, "X", "sql of " + waiter};
+    for (const auto& b : blockers) w.blockers.push_back({TxnId(b)});
+    auto handle = engines.at(site).core->begin_wait(std::move(w), now_us);
+    if (handle) engines.at(site).handles[waiter] = *handle;
+  }
+  void end(const std::string& site, const std::string& waiter) {
+    engines.at(site).core->end_wait(engines.at(site).handles.at(waiter));
+  }
+
+  /// Takes what everybody has to say onto the network. True if there was anything.
+  bool speak() {
+    bool any = false;
+    for (auto& [site, engine] : engines) {
+      if (!engine.up) continue;
+      for (const auto& message : engine.core->take_outgoing(now_us)) {
+        any = true;
+        if (!cut && !lose_request(site, message)) to_boss.emplace_back(site, wire::encode(wire::Request(message)));
+      }
+      any |= take_calls(engine);
+    }
+    for (const auto& out : boss->take_outgoing()) {
+      any = true;
+      if (!cut) to_agent.emplace_back(out.peer, wire::encode(wire::Reply(out.message)));
+    }
+    for (auto& event : boss->take_events()) events.push_back(std::move(event));
+    return any;
+  }
+  void deliver_to_boss() {
+    for (auto moving = std::exchange(to_boss, {}); !moving.empty(); moving.pop_front())
+      boss->receive(moving.front().first, std::get<wire::FromAgent>(*wire::decode_request(moving.front().second)), time());
+  }
+  void deliver_to_agents() {
+    for (auto moving = std::exchange(to_agent, {}); !moving.empty(); moving.pop_front()) {
+      auto& [site, bytes] = moving.front();
+      if (const auto it = engines.find(site); it != engines.end() && it->second.up)
+        it->second.core->receive(std::get<wire::ToAgent>(*wire::decode_reply(bytes)), now_us);
+    }
+  }
+  /// Until nobody has anything to say.
+  void settle() {
+    for (int i = 0; i < 1000 && speak(); ++i) deliver_to_boss(), deliver_to_agents();
+  }
+  void pass(std::int64_t ms) {
+    for (std::int64_t i = 0; i < ms; i += 10) {
+      now_us += 10'000;
+      boss->tick(time());
+      settle();
+    }
+  }
+
+  [[nodiscard]] std::vector<coordinator::Incident> incidents() const { return boss->incidents(100); }
+  [[nodiscard]] std::uint64_t counter(const std::string& name) const {
+    const auto counters = boss->status(time()).counters;
+    const auto it = counters.find(name);
+    return it == counters.end() ? 0 : it->second;
+  }
+  [[nodiscard]] std::vector<std::string> ordered(const std::string& site) const {
+    std::vector<std::string> txns;
+    for (const auto& call : engines.at(site).orders) txns.push_back(call.order.victim.str());
+    return txns;
+  }
+
+ private:
+  bool take_calls(Engine& engine) {
+    const auto calls = engine.core->take_upcalls();
+    for (const auto& call : calls) {
+      if (const auto* note = std::get_if<agent::Note>(&call)) engine.notes.push_back(note->text);
+      if (const auto* question = std::get_if<agent::ConfirmCall>(&call)) engine.questions.push_back(*question);
+      if (const auto* abort = std::get_if<agent::AbortCall>(&call)) {
+        engine.orders.push_back(*abort);
+        if (engine.obeys) obey(engine, *abort);
+      }
+    }
+    return !calls.empty();
+  }
+  /// The victim's transaction ends at this site: it waits for nothing and blocks nobody here.
+  static void obey(Engine& engine, const agent::AbortCall& call) {
+    const auto& victim = call.order.victim;
+    if (const auto it = engine.handles.find(victim.str()); it != engine.handles.end()) engine.core->end_wait(it->second);
+    for (const auto& [waiter, handle] : engine.handles) {
+      if (call.order.wait == handle) (void)engine.core->set_blockers(handle, {});
+    }
+    engine.core->answer_abort(call.ticket, wire::Aborted::Outcome::done, {});
+  }
+};
+
+}  // namespace gordian::test
