@@ -72,7 +72,8 @@ admin::Selection selection(const Arguments& arguments) {
 }
 
 Failure no_such_incident(const Arguments& arguments) {
-  return {answer_is_no, "there is no incident " + arguments.incident + "; 'gordian deadlocks' lists those that there are"};
+  return {answer_is_no,
+          "there is no incident " + arguments.incident + "; 'gordian deadlocks' lists those that there are"};
 }
 
 Result<std::string> status(const Arguments& arguments) {
@@ -144,7 +145,9 @@ CLI::App* add_graph(CLI::App& app, Arguments& arguments) {
   auto* command = app.add_subcommand("graph", "draw who waits for whom, now or in one incident");
   add_format(command, arguments.format, {"dot", "svg", "json"});
   command->add_option("--incident", arguments.incident, "draw this incident")->type_name("ID");
-  command->add_option("--limit", arguments.limit, "at most so many waits")->type_name("N")->check(CLI::PositiveNumber);
+  command->add_option("--limit", arguments.limit, "at most so many waits")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber.description(""));
   command->add_option("-o,--output", arguments.output, "write into this file")->type_name("FILE");
   return command;
 }
@@ -173,8 +176,8 @@ int replay(Arguments& arguments) {
   if (!arguments.policy.empty()) {
     arguments.replay.policy = detect::parse_policy(arguments.policy);
     if (!arguments.replay.policy)
-      return finish(tl::unexpected(Failure{bad_input, "--policy: \"" + arguments.policy + "\" was given, expected one of: " +
-                                                          detect::policy_names()}),
+      return finish(tl::unexpected(Failure{bad_input, "--policy: \"" + arguments.policy +
+                                                          "\" was given, expected one of: " + detect::policy_names()}),
                     "");
   }
   if (arguments.format == "json") arguments.replay.format = ReplayOptions::Format::json;
@@ -198,8 +201,9 @@ int run(int argc, const char* const* argv) {
   const auto* graph_command = add_graph(app, arguments);
   const auto* deadlocks_command = add_deadlocks(app, arguments);
   const auto* replay_command = add_replay(app, arguments);
-  app.footer("'gordian COMMAND --help' says more. Exit codes: 0 fine, 1 the answer is no, 2 wrong usage or bad input,\n"
-             "3 the coordinator does not answer, 4 it refuses.");
+  app.footer(
+      "'gordian COMMAND --help' says more. Exit codes: 0 fine, 1 the answer is no, 2 wrong usage or bad input,\n"
+      "3 the coordinator does not answer, 4 it refuses.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& wanted) {

@@ -67,7 +67,8 @@ std::string degraded_text(const StatusView& status) {
   for (const auto& site : status.sites)
     if (site.state != SiteView::State::complete)
       away += (away.empty() ? "" : ", ") + text::visible(site.site.view()) + " (" + name(site.state) + ")";
-  return "DEGRADED: waits are missing from sites " + away + "; deadlocks through them are not found until they are back.\n";
+  return "DEGRADED: waits are missing from sites " + away +
+         "; deadlocks through them are not found until they are back.\n";
 }
 
 std::string sites_table(const StatusView& status) {
@@ -75,9 +76,10 @@ std::string sites_table(const StatusView& status) {
   table.add({"SITE", "STATE", "ENGINE", "WAITS", "LAST HEARD", "LOCAL DEADLOCKS", "AGENT", "WHERE"});
   for (const auto& site : status.sites) {
     const bool heard = site.incarnation != 0;
-    table.add({cell(site.site.view()), name(site.state), cell(site.engine), std::to_string(site.waits),
+    table.add({text::visible(site.site.view()), name(site.state), cell(site.engine), std::to_string(site.waits),
                heard ? text::span(site.last_heard_ms) + " ago" : "never",
-               heard ? (site.resolve_local_deadlocks ? "gordian" : "engine") : "-", cell(site.software), cell(site.label)});
+               heard ? (site.resolve_local_deadlocks ? "gordian" : "engine") : "-", cell(site.software),
+               cell(site.label)});
   }
   return table.text();
 }
@@ -147,8 +149,9 @@ std::string deadlocks_table(const std::vector<Incident>& incidents) {
     for (const auto& edge : incident.edges) sites.insert(edge.wait.site);
     for (const auto& member : incident.txns) members.push_back(member.txn);
     table.add({text::utc(incident.found_unix_us), cell(incident.id), name(incident.outcome),
-               cell(listed(incident.victims)), std::to_string(members.size()) + ": " + cell(listed(members)),
-               cell(listed(sites)), ms(incident.confirm_us), incident.resolve_us > 0 ? ms(incident.resolve_us) : "-"});
+               incident.victims.empty() ? "-" : listed(incident.victims),
+               std::to_string(members.size()) + ": " + cell(listed(members)), listed(sites), ms(incident.confirm_us),
+               incident.resolve_us > 0 ? ms(incident.resolve_us) : "-"});
   }
   return table.text();
 }
@@ -165,8 +168,8 @@ std::string story(const Incident& incident) {
                     outcome_text(incident) + "\n\n";
   out += "Who waited for whom, as confirmed by the sites:\n" + waits_text(incident, labels);
   out += "\nVictim:  " + (victims.empty() ? "none" : victims) + "\n";
-  out += "Why:     " + (incident.why.empty() ? "-" : text::visible(incident.why)) + " (policy " + cell(incident.policy) +
-         ")\n";
+  out += "Why:     " + (incident.why.empty() ? "-" : text::visible(incident.why)) + " (policy " +
+         cell(incident.policy) + ")\n";
   out += "Spared:  " + (spared.empty() ? "nobody" : spared) + "\n";
   return out + "\nWhat was done, and when after it was found:\n" + steps_text(incident);
 }

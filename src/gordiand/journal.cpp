@@ -28,10 +28,7 @@ Cases(Functions...) -> Cases<Functions...>;
 
 Journal::Journal(std::optional<store::History> history, std::optional<Recorder> recorder,
                  std::shared_ptr<spdlog::logger> log)
-    : log_(std::move(log)),
-      history_(std::move(history)),
-      recorder_(std::move(recorder)),
-      thread_([this] { run(); }) {}
+    : log_(std::move(log)), history_(std::move(history)), recorder_(std::move(recorder)), thread_([this] { run(); }) {}
 
 Journal::~Journal() {
   {

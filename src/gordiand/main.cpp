@@ -28,7 +28,8 @@ class EndpointFile {
     temporary += ".new";
     std::ofstream file(temporary);
     file << endpoint << "\n" << std::flush;
-    if (!file) throw std::filesystem::filesystem_error("cannot write", temporary, std::make_error_code(std::errc::io_error));
+    if (!file)
+      throw std::filesystem::filesystem_error("cannot write", temporary, std::make_error_code(std::errc::io_error));
     std::filesystem::rename(temporary, path_);
   }
   EndpointFile(const EndpointFile&) = delete;
@@ -87,11 +88,9 @@ tl::expected<std::optional<Recorder>, std::string> open_recorder(const Settings&
 }
 
 int serve(Settings& settings, spdlog::logger& log, Journal& journal) {
-  const net::ServerHooks hooks{
-      [&](const coordinator::Coordinator& core, coordinator::Time now, std::string_view what, std::string_view argument) {
-        return answer(core, now, what, argument, journal);
-      },
-      [&](const coordinator::Event& event) { journal.take(event); }};
+  const net::ServerHooks hooks{[&](const coordinator::Coordinator& core, coordinator::Time now, std::string_view what,
+                                   std::string_view argument) { return answer(core, now, what, argument, journal); },
+                               [&](const coordinator::Event& event) { journal.take(event); }};
   auto server = net::CoordinatorServer::bind(settings.server, settings.core, hooks);
   if (!server) {
     log.error("{}", server.error());
@@ -108,8 +107,9 @@ int serve(Settings& settings, spdlog::logger& log, Journal& journal) {
 
 int run(int argc, const char* const* argv) {
   Settings settings;
-  config::Options options("gordiand", GORDIAN_VERSION,
-                          "The coordinator of Gordian: finds deadlocks that run through several sites, and breaks them.");
+  config::Options options(
+      "gordiand", GORDIAN_VERSION,
+      "The coordinator of Gordian: finds deadlocks that run through several sites, and breaks them.");
   settings.declare(options);
   if (const auto exit_code = options.parse_or_exit(argc, argv)) return *exit_code;
   settings.read_back();
@@ -122,7 +122,8 @@ int run(int argc, const char* const* argv) {
     return bad_input;
   }
   if (!*history)
-    log->warn("no history file: incidents are kept in memory only and are gone when this program ends (--history FILE)");
+    log->warn(
+        "no history file: incidents are kept in memory only and are gone when this program ends (--history FILE)");
   auto recorder = open_recorder(settings);
   if (!recorder) {
     log->error("{}", recorder.error());

@@ -50,11 +50,8 @@ void Recorder::wait(const SiteId& site, const wire::WaitChange& change) {
     taken_.emplace(site, change.wait.waiter, resource);
     here.insert_or_assign(change.sequence, Standing{change.wait.waiter, resource});
   }
-  file_ << trace::wait_line({.txn = change.wait.waiter,
-                             .holders = holders,
-                             .site = site,
-                             .resource = resource,
-                             .mode = change.wait.mode});
+  file_ << trace::wait_line(
+      {.txn = change.wait.waiter, .holders = holders, .site = site, .resource = resource, .mode = change.wait.mode});
 }
 
 void Recorder::end_wait(const SiteId& site, std::uint64_t sequence) {
