@@ -5,6 +5,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "text/text.hpp"
 #include "trace/replay.hpp"
 
 namespace gordian::cli {
@@ -14,32 +15,18 @@ using nlohmann::ordered_json;
 using trace::Incident;
 using trace::Outcome;
 
-/// Ids and resources come from outside: nothing of them may steer a terminal.
-std::string printable(std::string_view text) {
-  std::string safe;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f) {
-      safe.push_back(c);
-    } else {
-      safe.append("\\x").append({"0123456789abcdef"[byte >> 4U], "0123456789abcdef"[byte & 15U]});
-    }
-  }
-  return safe;
-}
-
 std::string list_of(const std::vector<TxnId>& txns) {
   std::string list;
-  for (const auto& txn : txns) list.append(list.empty() ? "" : ", ").append(printable(txn.view()));
+  for (const auto& txn : txns) list.append(list.empty() ? "" : ", ").append(text::visible(txn.view()));
   return list;
 }
 
 /// "1 -> 2 [site 0, k1] -> 1 [site 0, k2]": in brackets where, and for what, the one before the arrow waits.
 std::string drawn(const std::vector<trace::CycleEdge>& cycle) {
-  auto text = printable(cycle.front().waiter.view());
+  auto text = text::visible(cycle.front().waiter.view());
   for (const auto& edge : cycle) {
-    text += " -> " + printable(edge.blocker.view()) + " [site " + printable(edge.site.view());
-    if (!edge.resource.empty()) text += ", " + printable(edge.resource);
+    text += " -> " + text::visible(edge.blocker.view()) + " [site " + text::visible(edge.site.view());
+    if (!edge.resource.empty()) text += ", " + text::visible(edge.resource);
     text += "]";
   }
   return text;
@@ -51,12 +38,10 @@ void print(std::ostream& out, const std::string& file, const Incident& incident)
               ? "nobody is aborted"
               : (incident.victims.size() == 1 ? "victim " : "victims ") + list_of(incident.victims))
       << "\n  cycle       " << drawn(incident.cycle) << "\n  deadlocked  " << list_of(incident.deadlocked)
-      << "\n  why         " << printable(incident.why) << " (policy " << detect::name(incident.policy)
-      << ")\n";
+      << "\n  why         " << text::visible(incident.why) << " (policy " << detect::name(incident.policy) << ")\n";
 }
 
-void print_incidents(std::ostream& out, const ReplayOptions& options, const std::string& file,
-                     const Outcome& outcome) {
+void print_incidents(std::ostream& out, const ReplayOptions& options, const std::string& file, const Outcome& outcome) {
   for (const auto& incident : outcome.incidents) {
     if (options.format == ReplayOptions::Format::json) {
       out << to_json(incident) << "\n";
@@ -68,11 +53,10 @@ void print_incidents(std::ostream& out, const ReplayOptions& options, const std:
     out << file << ": no deadlock\n";
 }
 
-void print_check(std::ostream& out, const ReplayOptions& options, const std::string& file,
-                 const Outcome& outcome) {
+void print_check(std::ostream& out, const ReplayOptions& options, const std::string& file, const Outcome& outcome) {
   if (options.format == ReplayOptions::Format::text) {
     for (const auto& failed : outcome.failed)
-      out << file << ":" << failed.line << ": " << printable(to_string(failed)) << "\n";
+      out << file << ":" << failed.line << ": " << text::visible(to_string(failed)) << "\n";
     return;
   }
   auto failures = ordered_json::array();
@@ -108,7 +92,7 @@ int run_replay(const ReplayOptions& options, std::ostream& out, std::ostream& er
       print_incidents(out, options, file, outcome);
     }
     out.flush();
-    if (outcome.error) err << printable(to_string(*outcome.error)) << std::endl;
+    if (outcome.error) err << text::visible(to_string(*outcome.error)) << std::endl;
     any_error |= outcome.error.has_value();
     any_failed |= !outcome.failed.empty();
     holding += outcome.failed.empty() && !outcome.error ? 1 : 0;

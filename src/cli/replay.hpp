@@ -18,9 +18,8 @@ struct ReplayOptions {
   std::vector<std::string> files = {};
 };
 
-/// Replays every file, also after one that fails. Results go to `out`, what cannot be replayed to `err`.
-/// Returns the exit code: 2 if a file could not be read or replayed, else 1 if an expectation failed under
-/// `check`, else 0.
+/// Replays every file, also after one that fails. Results go to `out`, what cannot be replayed to `err`. Returns the
+/// exit code: 2 if a file could not be read or replayed, else 1 if an expectation failed under `check`, else 0.
 [[nodiscard]] int run_replay(const ReplayOptions& options, std::ostream& out, std::ostream& err);
 /// The same, on standard output and standard error.
 [[nodiscard]] int run_replay(const ReplayOptions& options);

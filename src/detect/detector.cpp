@@ -38,8 +38,7 @@ bool Detector::reaches_its_waiter(WaitSlot wait) {
   return false;
 }
 
-// Tarjan from one root: components that are complete are dropped; what is left on the stack at the end is the
-// root's.
+// Tarjan from one root: components that are complete are dropped; what is left on the stack at the end is the root's.
 std::vector<Vertex> Detector::component_of(Vertex root) {
   begin_marks();
   discovered_ = 0;
@@ -128,8 +127,7 @@ std::vector<Candidate> Detector::full_pass() {
   };
   const boost::filtered_graph<graph::WaitForGraph, boost::keep_all, Remaining> rest(graph_, boost::keep_all{},
                                                                                     Remaining{&remaining});
-  // filtered_graph counts only what remains, while the index has gaps: every table is given, none left to
-  // default.
+  // filtered_graph counts only what remains, while the index has gaps: every table is given, none left to default.
   const auto size = graph_.vertex_capacity();
   std::vector<std::uint32_t> component(size);
   std::vector<Vertex> root(size);
@@ -147,12 +145,10 @@ std::vector<Candidate> Detector::full_pass() {
   std::vector<Candidate> candidates;
   for (std::uint32_t c = 0; c < members.size(); ++c) {
     if (members[c].size() < 2) continue;  // no transaction blocks itself
-    candidates.push_back(
-        candidate_of(members[c], [&](Vertex v) { return remaining[v] && component[v] == c; }));
+    candidates.push_back(candidate_of(members[c], [&](Vertex v) { return remaining[v] && component[v] == c; }));
   }
   // The first edge of each starts at its smallest member, and components share no member.
-  std::ranges::sort(candidates, {},
-                    [](const Candidate& c) -> const CandidateEdge& { return c.edges.front(); });
+  std::ranges::sort(candidates, {}, [](const Candidate& c) -> const CandidateEdge& { return c.edges.front(); });
   return candidates;
 }
 
@@ -177,8 +173,7 @@ std::vector<TxnId> Detector::held_up_by(const Candidate& candidate) {
   return sorted_ids(found);
 }
 
-// Whoever waits for nobody ends, which satisfies the waits for it; again until nobody is left who waits for
-// nobody.
+// Whoever waits for nobody ends, which satisfies the waits for it; again until nobody is left who waits for nobody.
 std::vector<bool> Detector::reduction_leftovers() const {
   std::vector<bool> remaining(graph_.vertex_capacity(), false);
   std::vector<std::size_t> blockers_left(graph_.vertex_capacity(), 0);

@@ -1,8 +1,8 @@
 // Finds deadlocks in a wait-for graph (AND model: a transaction goes on when all its waits are satisfied).
 //
-// Two ways: a search from one new wait, whose cost is proportional to what is reached, and a full pass over
-// the graph (peel what can be reduced, then Boost's strong_components on the rest) as a safety net. Decides
-// nothing about victims: that is victims.hpp. Not thread-safe; borrows the graph, which must outlive it.
+// Two ways: a search from one new wait, whose cost is proportional to what is reached, and a full pass over the graph
+// (peel what can be reduced, then Boost's strong_components on the rest) as a safety net. Decides nothing about victims:
+// that is victims.hpp. Not thread-safe; borrows the graph, which must outlive it.
 #pragma once
 
 #include <optional>
@@ -13,37 +13,32 @@
 
 namespace gordian::detect {
 
-/// A set of waits that looks like a deadlock: one strongly connected component with all its inner edges,
-/// sorted.
+/// A set of waits that looks like a deadlock: one strongly connected component with all its inner edges, sorted.
 struct Candidate {
   std::vector<CandidateEdge> edges;
   /// Its members, sorted.
   [[nodiscard]] std::vector<TxnId> members() const;
 };
 
-/// A shortest cycle of the candidate through `through` (empty if it is on none), edge by edge, starting at
-/// `through`.
-[[nodiscard]] std::vector<CandidateEdge> shortest_cycle(const std::vector<CandidateEdge>& edges,
-                                                        const TxnId& through);
+/// A shortest cycle of the candidate through `through` (empty if it is on none), edge by edge, starting at `through`.
+[[nodiscard]] std::vector<CandidateEdge> shortest_cycle(const std::vector<CandidateEdge>& edges, const TxnId& through);
 
 class Detector {
  public:
   explicit Detector(const graph::WaitForGraph& graph) : graph_(graph) {}
 
-  /// The strongly connected component that the wait closes, if it closes one. Cost: O(what is reachable from
-  /// it).
+  /// The strongly connected component that the wait closes, if it closes one. Cost: O(what is reachable from it).
   [[nodiscard]] std::optional<Candidate> search(graph::WaitSlot wait);
   /// All cyclic components, ordered by their smallest member. Cost: O(V + E).
   [[nodiscard]] std::vector<Candidate> full_pass();
   /// All deadlocked transactions, tails included, sorted: what reduction leaves over. Cost: O(V + E).
   [[nodiscard]] std::vector<TxnId> deadlocked();
-  /// The candidate's members and all who wait for them, directly or not, sorted: those who stay deadlocked
-  /// because of it. The candidate's transactions must be in the graph still. Cost: O(what reaches them).
+  /// The candidate's members and all who wait for them, directly or not, sorted: those who stay deadlocked because of
+  /// it. The candidate's transactions must be in the graph still. Cost: O(what reaches them).
   [[nodiscard]] std::vector<TxnId> held_up_by(const Candidate& candidate);
 
  private:
-  // A vertex's marks of one search. They count only where `version` is that search's: nothing is cleared in
-  // between.
+  // A vertex's marks of one search. They count only where `version` is that search's: nothing is cleared in between.
   struct Mark {
     std::uint32_t version = 0;
     std::uint32_t index = 0;  ///< order of discovery
@@ -63,8 +58,7 @@ class Detector {
   void enter(graph::Vertex v);
   void leave(graph::Vertex v);
   template <class InComponent>
-  [[nodiscard]] Candidate candidate_of(const std::vector<graph::Vertex>& members,
-                                       InComponent in_component) const;
+  [[nodiscard]] Candidate candidate_of(const std::vector<graph::Vertex>& members, InComponent in_component) const;
   [[nodiscard]] std::vector<bool> reduction_leftovers() const;
   void peel_unblocking(std::vector<bool>& remaining) const;
   [[nodiscard]] std::vector<TxnId> sorted_ids(const std::vector<graph::Vertex>& vertices) const;

@@ -1,12 +1,10 @@
 // Choosing victims: a greedy feedback vertex set, component by component.
 //
 // 1. Split the candidate into its cyclic strongly connected components; what is on no cycle falls away here.
-// 2. In each, choose one victim: lowest priority first, then least cost/(in·out), then the policy's own
-// order.
+// 2. In each, choose one victim: lowest priority first, then least cost/(in·out), then the policy's own order.
 // 3. Remove it, split what is left of its component, and go on until nothing is cyclic that could be broken.
 // 4. Give back each victim without which nothing becomes cyclic, the most wanted first: none is superfluous.
-// Minimal sets are NP-hard to find; the unit test measures how far from the optimum this is on small
-// components.
+// Minimal sets are NP-hard to find; the unit test measures how far from the optimum this is on small components.
 #include "detect/victims.hpp"
 
 #include <algorithm>
@@ -30,8 +28,7 @@ std::string text_of(double value) {
   return {buffer, end};
 }
 
-/// Attributes come from outside. What is no number counts as unknown, what is negative as nothing: costs stay
-/// ordered.
+/// Attributes come from outside. What is no number counts as unknown, what is negative as nothing: costs stay ordered.
 TxnInfo sane(TxnInfo info) {
   if (info.start && std::isnan(*info.start)) info.start.reset();
   if (std::isnan(info.priority)) info.priority = 0;
@@ -77,8 +74,7 @@ class Choice {
   Members unresolved_;
 };
 
-Choice::Choice(const std::vector<CandidateEdge>& edges, const InfoOf& info, Policy policy,
-               const Weights& weights)
+Choice::Choice(const std::vector<CandidateEdge>& edges, const InfoOf& info, Policy policy, const Weights& weights)
     : edges_(edges), policy_(policy), weights_(weights) {
   const auto make_unique = [](auto& values) {
     std::ranges::sort(values);
@@ -125,24 +121,19 @@ bool Choice::ordering_policy() const {
 
 double Choice::fixed_cost(const TxnInfo& info) const {
   switch (policy_) {
-    case Policy::fewest_locks:
-      return 1 + info.locks;
-    case Policy::least_work:
-      return 1 + info.work;
+    case Policy::fewest_locks: return 1 + info.locks;
+    case Policy::least_work: return 1 + info.work;
     case Policy::weighted:
-      return (1 + info.locks * weights_.locks + info.work * weights_.work) *
-             (1 + info.restarts * weights_.restarts);
+      return (1 + info.locks * weights_.locks + info.work * weights_.work) * (1 + info.restarts * weights_.restarts);
     case Policy::youngest:
     case Policy::oldest:
     case Policy::lowest_priority:
-    case Policy::requester:
-      break;
+    case Policy::requester: break;
   }
   return 0;
 }
 
-// Ties of every policy are broken as by `youngest`. A transaction that nobody described is new: the youngest
-// of all.
+// Ties of every policy are broken as by `youngest`. A transaction that nobody described is new: the youngest of all.
 bool Choice::goes_before(Member a, Member b) const {
   if (costs_[a] != costs_[b]) return costs_[a] < costs_[b];
   constexpr auto newest = std::numeric_limits<double>::infinity();
@@ -163,8 +154,8 @@ std::vector<Members> Choice::cyclic_components(const Members& among) const {
       if (local[blocker] != outside) boost::add_edge(i, local[blocker], graph);
 
   Members component(among.size());
-  boost::strong_components(
-      graph, boost::make_iterator_property_map(component.begin(), get(boost::vertex_index, graph)));
+  boost::strong_components(graph,
+                           boost::make_iterator_property_map(component.begin(), get(boost::vertex_index, graph)));
   std::vector<Members> components(among.size());
   for (Member i = 0; i < among.size(); ++i) components[component[i]].push_back(among[i]);
   std::erase_if(components, [](const Members& members) { return members.size() < 2; });
@@ -208,15 +199,13 @@ std::optional<Member> Choice::requester_in(const Members& component) const {
   return latest;
 }
 
-// Policies that only order must never starve the one they want to keep: it is left out while there is
-// another.
+// Policies that only order must never starve the one they want to keep: it is left out while there is another.
 Member Choice::cheapest(const Members& component, const Members& candidates) const {
   const auto degree_in = [&](const Members& list) {
     return static_cast<double>(
         std::ranges::count_if(list, [&](Member m) { return std::ranges::binary_search(component, m); }));
   };
-  const auto eligible =
-      ordering_policy() && candidates.size() > 1 ? candidates.size() - 1 : candidates.size();
+  const auto eligible = ordering_policy() && candidates.size() > 1 ? candidates.size() - 1 : candidates.size();
   auto best = candidates.front();
   auto best_ratio = std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < eligible; ++i) {
@@ -233,31 +222,24 @@ Member Choice::cheapest(const Members& component, const Members& candidates) con
 std::string Choice::because(Member victim, const Members& component, const Members& candidates) const {
   const auto& info = infos_[victim];
   const auto of_all = " of the " + std::to_string(component.size()) + " that wait for each other";
-  const auto may_go = std::ranges::count_if(
-      component, [this](Member m) { return infos_[m].victim_class != TxnInfo::Class::never; });
+  const auto may_go =
+      std::ranges::count_if(component, [this](Member m) { return infos_[m].victim_class != TxnInfo::Class::never; });
   auto why = ids_[victim].str();
   if (may_go == 1) return why + " is the only one" + of_all + " that may be aborted";
-  if (candidates.size() == 1)
-    return why + " has the lowest priority (" + text_of(info.priority) + ")" + of_all;
+  if (candidates.size() == 1) return why + " has the lowest priority (" + text_of(info.priority) + ")" + of_all;
   const auto among = static_cast<std::size_t>(may_go) == candidates.size()
                          ? of_all
                          : " of those with the lowest priority (" + text_of(info.priority) + ")";
   if (victim != candidates.front())
-    return why + " breaks more cycles for its cost than the other members (policy " +
-           std::string(name(policy_)) + ")";
+    return why + " breaks more cycles for its cost than the other members (policy " + std::string(name(policy_)) + ")";
   switch (policy_) {
-    case Policy::fewest_locks:
-      return why + " holds the fewest locks (" + text_of(info.locks) + ")" + among;
-    case Policy::least_work:
-      return why + " has done the least work (" + text_of(info.work) + ")" + among;
-    case Policy::weighted:
-      return why + " has the least weighted cost (" + text_of(costs_[victim]) + ")" + among;
-    case Policy::oldest:
-      return why + " is the oldest" + among;
+    case Policy::fewest_locks: return why + " holds the fewest locks (" + text_of(info.locks) + ")" + among;
+    case Policy::least_work: return why + " has done the least work (" + text_of(info.work) + ")" + among;
+    case Policy::weighted: return why + " has the least weighted cost (" + text_of(costs_[victim]) + ")" + among;
+    case Policy::oldest: return why + " is the oldest" + among;
     case Policy::youngest:
     case Policy::lowest_priority:
-    case Policy::requester:
-      break;
+    case Policy::requester: break;
   }
   return why + " is the youngest" + among;
 }
@@ -332,8 +314,7 @@ Victims Choice::run() {
   if (!chosen_.empty()) {
     result.why = chosen_.front().why;
   } else {
-    result.why =
-        components.empty() ? "nobody waits in a cycle" : "all members of the cycle are of class never";
+    result.why = components.empty() ? "nobody waits in a cycle" : "all members of the cycle are of class never";
   }
   return result;
 }

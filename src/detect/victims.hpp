@@ -1,8 +1,7 @@
 // Who must go: the victims of a candidate, chosen by policy.
 //
-// Pure and deterministic: the same candidate and attributes give the same victims, on every coordinator and
-// in any order of input. After the victims end nothing of the candidate is on a cycle, and no victim is
-// superfluous.
+// Pure and deterministic: the same candidate and attributes give the same victims, on every coordinator and in any order
+// of input. After the victims end nothing of the candidate is on a cycle, and no victim is superfluous.
 #pragma once
 
 #include <cstdint>
@@ -16,15 +15,7 @@
 
 namespace gordian::detect {
 
-enum class Policy : std::uint8_t {
-  youngest,
-  oldest,
-  fewest_locks,
-  least_work,
-  lowest_priority,
-  requester,
-  weighted
-};
+enum class Policy : std::uint8_t { youngest, oldest, fewest_locks, least_work, lowest_priority, requester, weighted };
 
 /// The names used in options, traces and messages: "youngest", "oldest", "fewest_locks", …
 [[nodiscard]] std::string_view name(Policy policy);
@@ -32,12 +23,11 @@ enum class Policy : std::uint8_t {
 /// All names, separated by ", ", for messages.
 [[nodiscard]] std::string policy_names();
 
-/// The order of ids that decides ties: decimal numbers by value, before all other ids; those byte by byte.
-/// Total, so that the order of input never matters.
+/// The order of ids that decides ties: decimal numbers by value, before all other ids; those byte by byte. Total, so that
+/// the order of input never matters.
 [[nodiscard]] bool id_less(const TxnId& a, const TxnId& b);
 
-/// The cost of `weighted`: (1 + locks·w + work·w) · (1 + restarts·w). Restarts age a transaction, so that it
-/// is spared.
+/// The cost of `weighted`: (1 + locks·w + work·w) · (1 + restarts·w). Restarts age a transaction, so that it is spared.
 struct Weights {
   double locks = 1;
   double work = 1;
@@ -62,14 +52,13 @@ using InfoOf = std::function<TxnInfo(const TxnId&)>;
 struct Victims {
   std::vector<TxnId> victims;  ///< in the order of choice
   std::vector<TxnId> spared;   ///< the other members of the cycles (those of `unresolved` included), sorted
-  /// Members of cycles that consist only of transactions of class `never`, sorted: reported, nobody is
-  /// aborted.
+  /// Members of cycles that consist only of transactions of class `never`, sorted: reported, nobody is aborted.
   std::vector<TxnId> unresolved;
   std::string why;  ///< one sentence about the first victim, or why there is none
 };
 
 /// `edges` may contain tails; only members of cycles are ever chosen. Cost: O(V·E) in the candidate.
-[[nodiscard]] Victims choose_victims(const std::vector<CandidateEdge>& edges, const InfoOf& info,
-                                     Policy policy, const Weights& weights = {});
+[[nodiscard]] Victims choose_victims(const std::vector<CandidateEdge>& edges, const InfoOf& info, Policy policy,
+                                     const Weights& weights = {});
 
 }  // namespace gordian::detect

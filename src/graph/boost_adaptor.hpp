@@ -1,10 +1,9 @@
-// Makes WaitForGraph a model of Boost.Graph's VertexListGraph, BidirectionalGraph and EdgeListGraph, so that
-// Boost's algorithms and write_graphviz run on it without a copy. Include it only where they are used:
-// Boost.Graph is heavy.
+// Makes WaitForGraph a model of Boost.Graph's VertexListGraph, BidirectionalGraph and EdgeListGraph, so that Boost's
+// algorithms and write_graphviz run on it without a copy. Include it only where they are used: Boost.Graph is heavy.
 //
-// vertices() and edges() name what is alive. The vertex index is the slot, which has gaps, so num_vertices()
-// is the size of a table indexed by vertex, not the number of living vertices (that is vertex_count()): every
-// table that Boost makes by default is large enough.
+// vertices() and edges() name what is alive. The vertex index is the slot, which has gaps, so num_vertices() is the
+// size of a table indexed by vertex, not the number of living vertices (that is vertex_count()): every table that
+// Boost makes by default is large enough.
 #pragma once
 
 #include <boost/graph/graph_traits.hpp>
@@ -92,9 +91,7 @@ inline std::size_t out_degree(Vertex v, const WaitForGraph& g) { return g.out_ed
 inline std::size_t in_degree(Vertex v, const WaitForGraph& g) { return g.in_edges(v).size(); }
 inline std::size_t degree(Vertex v, const WaitForGraph& g) { return in_degree(v, g) + out_degree(v, g); }
 
-inline boost::typed_identity_property_map<Vertex> get(boost::vertex_index_t, const WaitForGraph&) {
-  return {};
-}
+inline boost::typed_identity_property_map<Vertex> get(boost::vertex_index_t, const WaitForGraph&) { return {}; }
 inline Vertex get(boost::vertex_index_t, const WaitForGraph&, Vertex v) { return v; }
 
 }  // namespace gordian::graph

@@ -20,21 +20,19 @@ std::string WaitForGraph::check_invariants() const {
     if (auto wrong = check_vertex(v); !wrong.empty()) return wrong;
   }
   if (vertices != vertex_count() || vertices != txns_.size())
-    return std::to_string(vertices) + " living vertices, but " + std::to_string(vertex_count()) +
-           " slots in use and " + std::to_string(txns_.size()) + " in the index";
+    return std::to_string(vertices) + " living vertices, but " + std::to_string(vertex_count()) + " slots in use and " +
+           std::to_string(txns_.size()) + " in the index";
 
   std::size_t indexed = 0;
   for (SiteSlot site = 0; site < sites_.size(); ++site) {
     for (const auto w : sites_[site]) {
-      if (waits_[w].site != site)
-        return "wait " + std::to_string(w) + " is indexed at another site than its own";
+      if (waits_[w].site != site) return "wait " + std::to_string(w) + " is indexed at another site than its own";
       if (auto wrong = check_wait(w); !wrong.empty()) return wrong;
     }
     indexed += sites_[site].size();
   }
   if (indexed != wait_count())
-    return std::to_string(wait_count()) + " wait slots in use, but " + std::to_string(indexed) +
-           " in the index";
+    return std::to_string(wait_count()) + " wait slots in use, but " + std::to_string(indexed) + " in the index";
 
   std::size_t living_edges = 0;
   for (EdgeSlot e = 0; e < edge_capacity(); ++e) {
@@ -43,8 +41,7 @@ std::string WaitForGraph::check_invariants() const {
     if (auto wrong = check_edge(e); !wrong.empty()) return wrong;
   }
   if (living_edges != edge_count())
-    return std::to_string(edge_count()) + " edge slots in use, but " + std::to_string(living_edges) +
-           " alive";
+    return std::to_string(edge_count()) + " edge slots in use, but " + std::to_string(living_edges) + " alive";
   return {};
 }
 
@@ -68,8 +65,7 @@ std::string WaitForGraph::check_wait(WaitSlot w) const {
   const auto name = "wait " + std::to_string(w);
   if (waiter(w) == no_slot) return name + " is free, but in the index";
   if (find_wait(ref(w)) != w) return name + " is not found under its site and sequence";
-  if (!holds(waits(waiter(w)), waits_[w].place_in_waits, w))
-    return name + " has a wrong place in its waiter's list";
+  if (!holds(waits(waiter(w)), waits_[w].place_in_waits, w)) return name + " has a wrong place in its waiter's list";
   std::vector<Vertex> blockers;
   for (const auto e : edges(w)) blockers.push_back(target(e));
   std::ranges::sort(blockers);
@@ -82,10 +78,8 @@ std::string WaitForGraph::check_edge(EdgeSlot e) const {
   const auto& edge = edges_[e];
   if (waiter(edge.wait) != edge.source) return name + " starts at another transaction than its wait's";
   if (edge.source == edge.target) return name + " blocks its own waiter";
-  if (!holds(out_edges(edge.source), edge.place_in_out, e))
-    return name + " has a wrong place among the out-edges";
-  if (!holds(in_edges(edge.target), edge.place_in_in, e))
-    return name + " has a wrong place among the in-edges";
+  if (!holds(out_edges(edge.source), edge.place_in_out, e)) return name + " has a wrong place among the out-edges";
+  if (!holds(in_edges(edge.target), edge.place_in_in, e)) return name + " has a wrong place among the in-edges";
   if (!holds(edges(edge.wait), edge.place_in_wait, e)) return name + " has a wrong place in its wait";
   return {};
 }

@@ -1,10 +1,10 @@
-// Numbered places that keep their number and their address while they are in use; numbers of freed ones are
-// used again. Grows in chunks: no slack of half the memory, and no long pause for copying when a large graph
-// grows.
+// Numbered places that keep their number and their address while they are in use; numbers of freed ones are used again.
+// Grows in chunks: no slack of half the memory, and no long pause for copying when a large graph grows.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -13,19 +13,22 @@ namespace gordian::graph {
 template <class T>
 class SlotArray {
  public:
-  /// Takes a free slot, the one freed last if there is any, and puts `value` there.
-  std::uint32_t take(T value) {
+  /// Takes a free slot, the one freed last if there is any, and makes a T(fields...) there.
+  template <class... Fields>
+  std::uint32_t take(Fields&&... fields) {
     if (!free_.empty()) {
       const auto slot = free_.back();
       free_.pop_back();
-      (*this)[slot] = std::move(value);
+      auto* const place = &(*this)[slot];
+      std::destroy_at(place);
+      std::construct_at(place, std::forward<Fields>(fields)...);
       return slot;
     }
     if (capacity_ % chunk_size == 0) {
       chunks_.emplace_back();
       chunks_.back().reserve(chunk_size);
     }
-    chunks_.back().push_back(std::move(value));
+    chunks_.back().emplace_back(std::forward<Fields>(fields)...);
     return capacity_++;
   }
 
@@ -35,9 +38,7 @@ class SlotArray {
   void clear() { *this = SlotArray(); }
 
   [[nodiscard]] T& operator[](std::uint32_t slot) { return chunks_[slot / chunk_size][slot % chunk_size]; }
-  [[nodiscard]] const T& operator[](std::uint32_t slot) const {
-    return chunks_[slot / chunk_size][slot % chunk_size];
-  }
+  [[nodiscard]] const T& operator[](std::uint32_t slot) const { return chunks_[slot / chunk_size][slot % chunk_size]; }
 
   [[nodiscard]] std::size_t in_use() const { return capacity_ - free_.size(); }
   /// One more than the largest number ever given out.

@@ -6,8 +6,7 @@
 
 namespace gordian::graph {
 
-WaitForGraph::WaitForGraph(Limits limits)
-    : limits_(limits), txns_(0, TxnKey{&vertices_}, TxnKey{&vertices_}) {}
+WaitForGraph::WaitForGraph(Limits limits) : limits_(limits), txns_(0, TxnKey{&vertices_}, TxnKey{&vertices_}) {}
 
 tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_wait(WaitRef ref, const TxnId& waiter,
                                                               std::span<const TxnId> blockers) {
@@ -41,8 +40,7 @@ void WaitForGraph::set_blockers(WaitSlot w, std::span<const TxnId* const> sorted
   std::vector<EdgeSlot> leaving;
   for (const auto e : edges(w)) {
     const auto& blocker = txn(target(e));
-    const auto at =
-        std::ranges::lower_bound(sorted, blocker, {}, [](const TxnId* id) -> const TxnId& { return *id; });
+    const auto at = std::ranges::lower_bound(sorted, blocker, {}, [](const TxnId* id) -> const TxnId& { return *id; });
     if (at != sorted.end() && **at == blocker) {
       kept[static_cast<std::size_t>(at - sorted.begin())] = true;
     } else {
@@ -74,8 +72,7 @@ std::size_t WaitForGraph::remove_txn(const TxnId& txn) {
 
 std::size_t WaitForGraph::remove_site(SiteSlot site) {
   if (site >= sites_.size()) return 0;
-  // In order of slots: a hash table's own order differs from run to run, and slots given back are taken
-  // again.
+  // In order of slots: a hash table's own order differs from run to run, and slots given back are taken again.
   std::vector<WaitSlot> leaving(sites_[site].begin(), sites_[site].end());
   std::ranges::sort(leaving);
   for (const auto w : leaving) drop_wait(w);
@@ -106,7 +103,7 @@ std::optional<Vertex> WaitForGraph::find_txn(const TxnId& txn) const {
 
 Vertex WaitForGraph::vertex_for(const TxnId& txn) {
   if (const auto found = find_txn(txn)) return *found;
-  const auto v = vertices_.take({.id = txn, .waits = {}, .out = {}, .in = {}});
+  const auto v = vertices_.take(txn);
   txns_.insert(v);
   return v;
 }
@@ -122,12 +119,7 @@ WaitSlot WaitForGraph::add_wait(WaitRef ref, const TxnId& waiter) {
   const auto v = vertex_for(waiter);
   auto& list = vertices_[v].waits;
   const auto place = static_cast<std::uint32_t>(list.size());
-  const auto w = waits_.take({.sequence = ref.sequence,
-                              .reported = 0,
-                              .site = ref.site,
-                              .waiter = v,
-                              .place_in_waits = place,
-                              .edges = {}});
+  const auto w = waits_.take(ref.sequence, 0U, ref.site, v, place);
   list.push_back(w);
   sites_[ref.site].insert(w);
   return w;
@@ -152,12 +144,8 @@ void WaitForGraph::add_edge(WaitSlot w, Vertex blocker) {
   auto& out = vertices_[wait.waiter].out;
   auto& in = vertices_[blocker].in;
   assert(wait.waiter != blocker);
-  const auto e = edges_.take({.source = wait.waiter,
-                              .target = blocker,
-                              .wait = w,
-                              .place_in_out = static_cast<std::uint32_t>(out.size()),
-                              .place_in_in = static_cast<std::uint32_t>(in.size()),
-                              .place_in_wait = static_cast<std::uint32_t>(wait.edges.size())});
+  const auto place = [](const SlotList& list) { return static_cast<std::uint32_t>(list.size()); };
+  const auto e = edges_.take(wait.waiter, blocker, w, place(out), place(in), place(wait.edges));
   out.push_back(e);
   in.push_back(e);
   wait.edges.push_back(e);

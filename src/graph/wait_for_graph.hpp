@@ -1,15 +1,13 @@
 // The wait-for graph: who waits for whom, at every site, right now.
 //
-// Vertices are transactions; an edge waiter → blocker knows the wait it comes from. A transaction may have
-// several waits, and two transactions several parallel edges (from several sites). Slots are stable: a vertex
-// or edge keeps its number while it lives; numbers of dead ones are used again. graph/boost_adaptor.hpp makes
-// it a model of Boost.Graph's VertexListGraph and BidirectionalGraph, so its algorithms run here without a
-// copy. It decides nothing: that is detect/.
+// Vertices are transactions; an edge waiter → blocker knows the wait it comes from. A transaction may have several waits,
+// and two transactions several parallel edges (from several sites). Slots are stable: a vertex or edge keeps its number
+// while it lives; numbers of dead ones are used again. graph/boost_adaptor.hpp makes it a model of Boost.Graph's
+// VertexListGraph and BidirectionalGraph, so its algorithms run here without a copy. It decides nothing: that is detect/.
 //
 // Not thread-safe: a coordinator owns one and uses it from its reactor thread.
-// Cost: adding or removing an edge O(1) amortised; removing a wait O(its edges), a transaction O(its edges),
-// a site O(its waits). Memory: about 200 bytes for a wait with one blocker, its waiter's vertex included; 24
-// for each further edge.
+// Cost: adding or removing an edge O(1) amortised; removing a wait O(its edges), a transaction O(its edges), a site O(its waits).
+// Memory: about 200 bytes for a wait with one blocker, its waiter's vertex included; 24 for each further edge.
 #pragma once
 
 #include <absl/container/flat_hash_set.h>
@@ -68,18 +66,15 @@ class WaitForGraph {
   WaitForGraph(const WaitForGraph&) = delete;
   WaitForGraph& operator=(const WaitForGraph&) = delete;
 
-  /// Begins the wait `ref`, or replaces it if it stands already (blockers named again keep their edges). A
-  /// blocker equal to the waiter is dropped (an upgrader among the holders), one named twice counts once. A
-  /// wait without blockers is kept and blocks nobody's progress. If `ref` stands with another waiter, that
-  /// wait ends first; neither `waiter` nor `blockers` may refer into this graph then. Cost: O(k log k) for k
-  /// blockers.
-  tl::expected<WaitSlot, LimitReached> begin_wait(WaitRef ref, const TxnId& waiter,
-                                                  std::span<const TxnId> blockers);
+  /// Begins the wait `ref`, or replaces it if it stands already (blockers named again keep their edges). A blocker equal
+  /// to the waiter is dropped (an upgrader among the holders), one named twice counts once. A wait without blockers is
+  /// kept and blocks nobody's progress. If `ref` stands with another waiter, that wait ends first; neither `waiter` nor
+  /// `blockers` may refer into this graph then. Cost: O(k log k) for k blockers.
+  tl::expected<WaitSlot, LimitReached> begin_wait(WaitRef ref, const TxnId& waiter, std::span<const TxnId> blockers);
 
   /// Ends the wait; false if there is none.
   bool end_wait(WaitRef ref);
-  /// The transaction ended everywhere: its waits vanish, and it blocks nobody. Returns the number of waits
-  /// removed.
+  /// The transaction ended everywhere: its waits vanish, and it blocks nobody. Returns the number of waits removed.
   std::size_t remove_txn(const TxnId& txn);
   /// The site is gone: its waits vanish. Returns their number.
   std::size_t remove_site(SiteSlot site);
@@ -113,9 +108,7 @@ class WaitForGraph {
   [[nodiscard]] std::size_t edge_count() const { return edges_.in_use(); }
   [[nodiscard]] std::size_t edge_capacity() const { return edges_.capacity(); }
   [[nodiscard]] std::size_t wait_count() const { return waits_.in_use(); }
-  [[nodiscard]] std::size_t wait_count(SiteSlot site) const {
-    return site < sites_.size() ? sites_[site].size() : 0;
-  }
+  [[nodiscard]] std::size_t wait_count(SiteSlot site) const { return site < sites_.size() ? sites_[site].size() : 0; }
 
   /// Empty if all is well, else a sentence that names the first contradiction. O(everything); for tests.
   [[nodiscard]] std::string check_invariants() const;

@@ -1,5 +1,4 @@
-// What a replay found: a deadlock and its victims, and expectations that did not hold. Plain values and their
-// texts.
+// What a replay found: a deadlock and its victims, and expectations that did not hold. Plain values and their texts.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +24,7 @@ struct Incident {
   std::size_t line;               ///< of the operation that showed it
   std::vector<TxnId> victims;     ///< in the order of choice; empty if all members are of class `never`
   std::vector<TxnId> deadlocked;  ///< its members and all who wait for them, in the order of detect::id_less
-  std::vector<CycleEdge>
-      cycle;  ///< a shortest one through the first victim, beginning at its smallest member
+  std::vector<CycleEdge> cycle;   ///< a shortest one through the first victim, beginning at its smallest member
   detect::Policy policy;
   std::string why;
 };

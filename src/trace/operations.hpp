@@ -1,5 +1,4 @@
-// What a line of a wait-for trace says, as values (docs/trace-format.md). Reading is reader.hpp, doing is
-// replay.hpp.
+// What a line of a wait-for trace says, as values (docs/trace-format.md). Reading is reader.hpp, doing is replay.hpp.
 #pragma once
 
 #include <cstdint>

@@ -22,11 +22,10 @@ struct Wrong {
   throw Wrong{TraceError::Kind::malformed, "found " + found + ", expected " + expected};
 }
 [[noreturn]] void unsupported(const std::string& found, const std::string& expected) {
-  throw Wrong{TraceError::Kind::unsupported,
-              "found " + found +
-                  ", which this build does not support yet (it comes with \"Detection "
-                  "at full strength\"), expected " +
-                  expected};
+  throw Wrong{TraceError::Kind::unsupported, "found " + found +
+                                                 ", which this build does not support yet (it comes with \"Detection "
+                                                 "at full strength\"), expected " +
+                                                 expected};
 }
 
 /// A value as it stands in the line, cut where it gets long.
@@ -46,8 +45,7 @@ constexpr std::string_view txn_keys[]{"txn"};
 constexpr std::string_view site_keys[]{"site"};
 constexpr std::string_view holders_keys[]{"resource", "txns"};
 constexpr std::string_view mode_options[]{"detect", "policy", "coordinators"};
-constexpr std::string_view begin_options[]{"start",    "priority", "locks", "work",
-                                           "restarts", "class",    "label"};
+constexpr std::string_view begin_options[]{"start", "priority", "locks", "work", "restarts", "class", "label"};
 constexpr std::string_view wait_options[]{"for", "behind", "site", "resource", "need", "kind", "mode"};
 constexpr std::string_view unwait_options[]{"site", "resource"};
 constexpr std::string_view expect_options[]{"victims", "deadlocked", "reorder", "incidents"};
@@ -71,11 +69,9 @@ class Fields {
     if (!object.contains("op")) malformed("no \"op\"", "one of " + op_names());
     op_ = text_at("op");
     const auto* const grammar = std::ranges::find(grammars, std::string_view(op_), &Grammar::op);
-    if (grammar == grammars.end())
-      malformed("unknown operation " + shown(object["op"]), "one of " + op_names());
+    if (grammar == grammars.end()) malformed("unknown operation " + shown(object["op"]), "one of " + op_names());
     for (const auto key : grammar->required)
-      if (!object.contains(key))
-        malformed("no \"" + std::string(key) + "\" in \"" + op_ + "\"", "it to be there");
+      if (!object.contains(key)) malformed("no \"" + std::string(key) + "\" in \"" + op_ + "\"", "it to be there");
     for (const auto& item : object.items()) check_known(*grammar, item.key());
   }
 
@@ -100,8 +96,7 @@ class Fields {
   [[nodiscard]] std::size_t choice(const char* key, std::initializer_list<const char*> choices) const {
     if (!has(key)) return 0;
     std::string expected;
-    for (const auto* const c : choices)
-      expected.append(expected.empty() ? "\"" : " or \"").append(c).append("\"");
+    for (const auto* const c : choices) expected.append(expected.empty() ? "\"" : " or \"").append(c).append("\"");
     if (!at(key).is_string()) wrong(key, expected);
     const auto found = std::ranges::find(choices, at(key).get<std::string>());
     if (found == choices.end()) wrong(key, expected);
@@ -130,9 +125,7 @@ class Fields {
     malformed(pair(key), expected + " for \"" + key + "\" in \"" + op_ + "\"");
   }
   /// `"key": value`, for messages.
-  [[nodiscard]] std::string pair(const char* key) const {
-    return "\"" + std::string(key) + "\": " + shown(at(key));
-  }
+  [[nodiscard]] std::string pair(const char* key) const { return "\"" + std::string(key) + "\": " + shown(at(key)); }
 
  private:
   static std::string op_names() {
@@ -149,8 +142,7 @@ class Fields {
       }
     }
     if (key == "op") return;
-    malformed("unknown key " + shown(json(key)) + " in \"" + op_ + "\"",
-              known.empty() ? "no further key" : known);
+    malformed("unknown key " + shown(json(key)) + " in \"" + op_ + "\"", known.empty() ? "no further key" : known);
   }
   template <class Id>
   [[nodiscard]] Id parse_id(const char* key, const json& value) const {
@@ -159,8 +151,7 @@ class Fields {
     auto id = Id::parse(value.get<std::string>());
     if (!id) {
       const auto bytes = value.get_ref<const std::string&>().size();
-      malformed("an id of " + std::to_string(bytes) + " bytes in \"" + std::string(key) + "\"",
-                "1 to 128 bytes");
+      malformed("an id of " + std::to_string(bytes) + " bytes in \"" + std::string(key) + "\"", "1 to 128 bytes");
     }
     return *std::move(id);
   }
@@ -178,8 +169,7 @@ Mode read_mode(const Fields& f) {
   }
   if (f.has("coordinators")) {
     const auto& count = f.at("coordinators");
-    if (!count.is_number_integer() || count < 1 || count > 64)
-      f.wrong("coordinators", "an integer from 1 to 64");
+    if (!count.is_number_integer() || count < 1 || count > 64) f.wrong("coordinators", "an integer from 1 to 64");
     if (count != 1) unsupported(f.pair("coordinators"), "1");
   }
   return mode;
@@ -195,8 +185,7 @@ Begin read_begin(const Fields& f) {
               .victim_class = {},
               .label = f.text("label")};
   if (f.has("class"))
-    begin.victim_class =
-        f.choice("class", {"normal", "never"}) == 1 ? TxnInfo::Class::never : TxnInfo::Class::normal;
+    begin.victim_class = f.choice("class", {"normal", "never"}) == 1 ? TxnInfo::Class::never : TxnInfo::Class::normal;
   return begin;
 }
 
@@ -212,8 +201,7 @@ bool needs_all(const Fields& f, const TxnId& waiter, const std::optional<std::ve
   if (!blockers) return false;
   std::set<TxnId> others(blockers->begin(), blockers->end());
   others.erase(waiter);
-  if (need > others.size())
-    f.wrong("need", "at most " + std::to_string(others.size()) + ", the number of blockers,");
+  if (need > others.size()) f.wrong("need", "at most " + std::to_string(others.size()) + ", the number of blockers,");
   return need == others.size();
 }
 
@@ -240,8 +228,7 @@ BeginWait read_wait(const Fields& f) {
 }
 
 Expect read_expect(const Fields& f) {
-  Expect expect{
-      .victims = f.txns("victims"), .deadlocked = f.txns("deadlocked"), .reorder = {}, .incidents = {}};
+  Expect expect{.victims = f.txns("victims"), .deadlocked = f.txns("deadlocked"), .reorder = {}, .incidents = {}};
   if (f.has("reorder")) {
     if (!f.at("reorder").is_boolean()) f.wrong("reorder", "true or false");
     expect.reorder = f.at("reorder").get<bool>();
@@ -271,15 +258,12 @@ Operation read_operation(const Fields& f, bool first) {
   unsupported("\"op\": \"holders\"", "waits that name their blockers in \"for\"");
 }
 
-/// Refuses what JSON libraries let pass: keys given twice, and values nested so deep that no operation has
-/// them.
+/// Refuses what JSON libraries let pass: keys given twice, and values nested so deep that no operation has them.
 json parse_object(const std::string& text) {
   std::set<std::string> keys;
   const auto check = [&keys](int depth, json::parse_event_t event, json& parsed) {
-    const bool opens =
-        event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
-    if (opens && depth > 1)
-      malformed("a value nested deeper than a list", "an object of plain values and lists");
+    const bool opens = event == json::parse_event_t::object_start || event == json::parse_event_t::array_start;
+    if (opens && depth > 1) malformed("a value nested deeper than a list", "an object of plain values and lists");
     if (event == json::parse_event_t::key && depth == 1 && !keys.insert(parsed.get<std::string>()).second)
       malformed("key " + shown(parsed) + " twice", "each key once");
     return true;
@@ -332,8 +316,8 @@ tl::expected<std::optional<Line>, TraceError> Reader::next() {
   } catch (const Wrong& wrong) {
     return tl::unexpected(TraceError{wrong.kind, file_, number_, wrong.message});
   } catch (const std::ios_base::failure&) {  // a directory, a broken disk
-    return tl::unexpected(TraceError{TraceError::Kind::malformed, file_, number_ + 1,
-                                     "found nothing that can be read, expected a file"});
+    return tl::unexpected(
+        TraceError{TraceError::Kind::malformed, file_, number_ + 1, "found nothing that can be read, expected a file"});
   }
 }
 

@@ -1,5 +1,4 @@
-// Operation by operation: bookkeeping of what a trace names its waits and transactions by, then a pass of the
-// detector.
+// Operation by operation: bookkeeping of what a trace names its waits and transactions by, then a pass of the detector.
 #include "trace/replay.hpp"
 
 #include <algorithm>
@@ -46,8 +45,8 @@ Replay::Applied Replay::apply(const Line& line) {
   return std::visit([this](const auto& operation) { return apply(operation); }, line.operation)
       .and_then([&]() -> Applied {
         // A cycle that nobody may break hides nothing from full passes, while a search sees only what is new.
-        const bool changes = !std::holds_alternative<Expect>(line.operation) &&
-                             !std::holds_alternative<Detect>(line.operation);
+        const bool changes =
+            !std::holds_alternative<Expect>(line.operation) && !std::holds_alternative<Detect>(line.operation);
         if (!on_demand_ && changes && !unresolved_.empty()) look_for_deadlocks(detector_.full_pass());
         return {};
       });
@@ -79,9 +78,8 @@ Replay::Applied Replay::apply(const BeginWait& wait) {
   if (is_new) wait_of_sequence_.emplace(++sequence_, &standing->first);
   const auto slot = graph_.begin_wait({site, standing->second}, wait.txn, wait.blockers);
   if (!slot)
-    return tl::unexpected("found more " + std::string(slot.error().what) +
-                          " at once than the graph takes, expected " + "at most " +
-                          std::to_string(slot.error().limit));
+    return tl::unexpected("found more " + std::string(slot.error().what) + " at once than the graph takes, expected " +
+                          "at most " + std::to_string(slot.error().limit));
   if (on_demand_ || !unresolved_.empty()) return {};
   if (auto candidate = detector_.search(*slot)) look_for_deadlocks({*std::move(candidate)});
   return {};
@@ -91,8 +89,7 @@ Replay::Applied Replay::apply(const EndWait& wait) {
   auto at = waits_.lower_bound({wait.txn, 0, ""});
   while (at != waits_.end() && std::get<TxnId>(at->first) == wait.txn) {
     const auto& [txn, site, resource] = at->first;
-    const bool meant =
-        (!wait.site || sites_[site] == *wait.site) && (!wait.resource || resource == *wait.resource);
+    const bool meant = (!wait.site || sites_[site] == *wait.site) && (!wait.resource || resource == *wait.resource);
     at = meant ? forget_wait(at) : std::next(at);
   }
   return {};
@@ -127,8 +124,7 @@ Replay::Applied Replay::apply(const Expect& expect) {
   return {};
 }
 
-void Replay::compare(const char* key, const std::optional<std::vector<TxnId>>& expected,
-                     const std::set<TxnId>& found) {
+void Replay::compare(const char* key, const std::optional<std::vector<TxnId>>& expected, const std::set<TxnId>& found) {
   if (!expected || std::set<TxnId>(expected->begin(), expected->end()) == found) return;
   failed_.push_back({.line = line_, .key = key, .expected = texts(*expected), .found = texts(found)});
 }
@@ -183,8 +179,7 @@ void Replay::look_for_deadlocks(const std::vector<detect::Candidate>& candidates
   unresolved_ = std::move(unresolved);
 }
 
-void Replay::record(const detect::Candidate& candidate, const detect::Victims& chosen,
-                    std::vector<TxnId> held_up) {
+void Replay::record(const detect::Candidate& candidate, const detect::Victims& chosen, std::vector<TxnId> held_up) {
   Incident incident{.number = incidents_.size() + 1,
                     .line = line_,
                     .victims = chosen.victims,
@@ -198,8 +193,7 @@ void Replay::record(const detect::Candidate& candidate, const detect::Victims& c
                               .blocker = edge.blocker,
                               .site = sites_[edge.site],
                               .resource = std::get<std::string>(*wait_of_sequence_.at(edge.sequence))});
-  std::ranges::rotate(incident.cycle,
-                      std::ranges::min_element(incident.cycle, detect::id_less, &CycleEdge::waiter));
+  std::ranges::rotate(incident.cycle, std::ranges::min_element(incident.cycle, detect::id_less, &CycleEdge::waiter));
   incidents_.push_back(std::move(incident));
 }
 

@@ -1,5 +1,4 @@
-// Drives a wait-for trace through the real graph, detector and victim policies: deterministic, without a
-// network.
+// Drives a wait-for trace through the real graph, detector and victim policies: deterministic, without a network.
 #pragma once
 
 #include <istream>
@@ -17,8 +16,7 @@
 
 namespace gordian::trace {
 
-/// Replays one trace, operation by operation. Not thread-safe. A victim is ended at once, as a real abort
-/// would do.
+/// Replays one trace, operation by operation. Not thread-safe. A victim is ended at once, as a real abort would do.
 class Replay {
  public:
   /// `policy` takes the place of the one that the trace names.
@@ -52,8 +50,7 @@ class Replay {
   [[nodiscard]] graph::SiteSlot site_slot(const SiteId& site);
   void look_for_deadlocks(const std::vector<detect::Candidate>& candidates);
   void record(const detect::Candidate& candidate, const detect::Victims& chosen, std::vector<TxnId> held_up);
-  void compare(const char* key, const std::optional<std::vector<TxnId>>& expected,
-               const std::set<TxnId>& found);
+  void compare(const char* key, const std::optional<std::vector<TxnId>>& expected, const std::set<TxnId>& found);
   void compare(const char* key, const std::optional<std::string>& expected, const std::string& found);
 
   graph::WaitForGraph graph_;
@@ -64,9 +61,8 @@ class Replay {
   std::size_t line_ = 0;
 
   std::unordered_map<TxnId, TxnInfo> txns_;
-  std::uint64_t appeared_ =
-      0;                       ///< how many transactions so far: a new one's start, unless its id is a number
-  std::vector<SiteId> sites_;  ///< by graph::SiteSlot
+  std::uint64_t appeared_ = 0;  ///< how many transactions so far: a new one's start, unless its id is a number
+  std::vector<SiteId> sites_;   ///< by graph::SiteSlot
   std::map<SiteId, graph::SiteSlot> site_slots_;
   Waits waits_;  ///< to the sequence, of which there is one count for all sites
   std::unordered_map<std::uint64_t, const WaitKey*> wait_of_sequence_;

@@ -1,22 +1,15 @@
-// The lines as nlohmann/json writes them; its dump() is also what decides whether bytes are UTF-8.
+// The lines as nlohmann/json writes them. Ids are bytes, JSON is text: text/ makes the one of the other.
 #include "trace/writer.hpp"
 
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "text/text.hpp"
+
 namespace gordian::trace {
 namespace {
 
 using nlohmann::ordered_json;
-
-bool is_utf8(std::string_view text) {
-  try {
-    (void)ordered_json(text).dump();
-    return true;
-  } catch (const ordered_json::type_error&) {
-    return false;
-  }
-}
 
 std::string hash_of(std::string_view bytes) {
   std::uint64_t hash = 0xcbf29ce484222325ULL;  // FNV-1a
@@ -26,18 +19,18 @@ std::string hash_of(std::string_view bytes) {
   return hex;
 }
 
-/// Fits an id's 128 bytes in any case.
-std::string text_of(std::string_view bytes) {
-  if (is_utf8(bytes)) return std::string(bytes);
-  constexpr std::size_t readable_bytes = 100;
-  std::string readable;
-  for (const char c : bytes.substr(0, readable_bytes)) readable.push_back(c >= ' ' && c <= '~' ? c : '?');
-  return readable + "~" + hash_of(bytes);
+/// An id as text that fits an id: what gets too long by its escapes is shortened, and told apart by its hash.
+template <class Id>
+std::string text_of(const Id& id) {
+  constexpr std::size_t shortened_characters = 24;  // of at most 4 bytes each
+  auto text = text::utf8(id.view());
+  if (text.size() <= Id::max_bytes) return text;
+  return text::shortened(id.view(), shortened_characters) + "~" + hash_of(id.view());
 }
 
 ordered_json list_of(std::span<const TxnId> txns) {
   auto list = ordered_json::array();
-  for (const auto& txn : txns) list.push_back(text_of(txn.view()));
+  for (const auto& txn : txns) list.push_back(text_of(txn));
   return list;
 }
 
@@ -46,7 +39,7 @@ std::string line_of(const ordered_json& operation) { return operation.dump() + "
 }  // namespace
 
 std::string begin_line(const TxnId& txn, const TxnInfo& info) {
-  ordered_json operation{{"op", "begin"}, {"txn", text_of(txn.view())}};
+  ordered_json operation{{"op", "begin"}, {"txn", text_of(txn)}};
   if (info.start && std::isfinite(*info.start)) operation["start"] = *info.start;
   const auto number = [&](const char* key, double value) {
     if (value != 0 && std::isfinite(value)) operation[key] = value;
@@ -56,31 +49,27 @@ std::string begin_line(const TxnId& txn, const TxnInfo& info) {
   number("work", info.work);
   number("restarts", info.restarts);
   if (info.victim_class == TxnInfo::Class::never) operation["class"] = "never";
-  if (!info.label.empty()) operation["label"] = text_of(info.label);
+  if (!info.label.empty()) operation["label"] = text::utf8(info.label);
   return line_of(operation);
 }
 
 std::string wait_line(const WaitLine& wait) {
-  ordered_json operation{{"op", "wait"}, {"txn", text_of(wait.txn.view())}, {"for", list_of(wait.holders)}};
+  ordered_json operation{{"op", "wait"}, {"txn", text_of(wait.txn)}, {"for", list_of(wait.holders)}};
   if (!wait.behind.empty()) operation["behind"] = list_of(wait.behind);
-  operation["site"] = text_of(wait.site.view());
-  operation["resource"] = text_of(wait.resource);
+  operation["site"] = text_of(wait.site);
+  operation["resource"] = text::utf8(wait.resource);
   if (wait.dotted) operation["kind"] = "dotted";
-  if (!wait.mode.empty()) operation["mode"] = text_of(wait.mode);
+  if (!wait.mode.empty()) operation["mode"] = text::utf8(wait.mode);
   return line_of(operation);
 }
 
 std::string unwait_line(const TxnId& txn, const SiteId& site, std::string_view resource) {
-  return line_of({{"op", "unwait"},
-                  {"txn", text_of(txn.view())},
-                  {"site", text_of(site.view())},
-                  {"resource", text_of(resource)}});
+  return line_of(
+      {{"op", "unwait"}, {"txn", text_of(txn)}, {"site", text_of(site)}, {"resource", text::utf8(resource)}});
 }
 
-std::string end_line(const TxnId& txn) { return line_of({{"op", "end"}, {"txn", text_of(txn.view())}}); }
+std::string end_line(const TxnId& txn) { return line_of({{"op", "end"}, {"txn", text_of(txn)}}); }
 
-std::string lost_line(const SiteId& site) {
-  return line_of({{"op", "lost"}, {"site", text_of(site.view())}});
-}
+std::string lost_line(const SiteId& site) { return line_of({{"op", "lost"}, {"site", text_of(site)}}); }
 
 }  // namespace gordian::trace

@@ -1,8 +1,7 @@
-// Writes the lines of a wait-for trace (docs/trace-format.md), as the reader reads them; for `gordiand
-// --record`.
+// Writes the lines of a wait-for trace (docs/trace-format.md), as the reader reads them; for `gordiand --record`.
 //
-// Each function returns one line with its newline. JSON is text, while ids are bytes: what is not UTF-8 is
-// written as a readable name with a hash of the bytes, so that different ids stay different.
+// Each function returns one line with its newline. JSON is text, while ids are bytes: a byte that is no UTF-8 is written
+// as "\xNN" (text/text.hpp), and an id that gets too long by that as its beginning with a hash. Different ids stay different.
 #pragma once
 
 #include <gordian/ids.hpp>

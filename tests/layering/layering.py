@@ -151,7 +151,7 @@ LINKS = re.compile(r"\bgordian_room\(\s*(\w+)(.*?)\)", re.DOTALL)
 
 
 def part_of(library):
-    """The room of a linked library: a part of a room that has a target of its own is called ROOM_part."""
+    """The room of a library: a part of a room that has a target of its own is called ROOM_part."""
     return next((room for room in FLOOR if library.startswith(room + "_")), library)
 
 
@@ -161,7 +161,7 @@ def check_links(root):
     for path in sorted([*(root / "src").rglob("CMakeLists.txt"), *(root / "viz").rglob("CMakeLists.txt")]):
         for room, rest in LINKS.findall(re.sub(r"#.*", "", path.read_text(encoding="utf-8"))):
             for used in re.findall(r"\bgordian::(\w+)", rest):
-                if not may_use(room, part_of(used)):
+                if not may_use(part_of(room), part_of(used)):
                     wrong.append(f"{path.relative_to(root)}: {room} may not link gordian::{used}")
     return wrong
 

@@ -96,8 +96,8 @@ TEST_CASE("a shortest cycle starts at the transaction it is asked for") {
 
 namespace {
 
-/// semantics.md's reduction, word for word: a transaction without unsatisfied waits is active and will end; a
-/// wait is satisfied once its blockers have ended; repeat. What remains is deadlocked.
+/// semantics.md's reduction, word for word: a transaction without unsatisfied waits is active and will end; a wait is
+/// satisfied once its blockers have ended; repeat. What remains is deadlocked.
 txns reduce(const graph::WaitForGraph& g) {
   std::set<graph::Vertex> left;
   for (graph::Vertex v = 0; v < g.vertex_capacity(); ++v)
@@ -105,8 +105,7 @@ txns reduce(const graph::WaitForGraph& g) {
   const auto satisfied = [&](graph::WaitSlot w) {
     return std::ranges::none_of(g.edges(w), [&](auto e) { return left.contains(g.target(e)); });
   };
-  while (std::erase_if(left, [&](graph::Vertex v) { return std::ranges::all_of(g.waits(v), satisfied); }) >
-         0) {
+  while (std::erase_if(left, [&](graph::Vertex v) { return std::ranges::all_of(g.waits(v), satisfied); }) > 0) {
   }
   txns result;
   for (const auto v : left) result.insert(g.txn(v).str());
@@ -138,8 +137,7 @@ void add_random_wait(Scenario& s, std::mt19937& random, unsigned txn_count) {
 
   const auto reaches = closure(s.graph);
   const auto w = s.graph.waiter(slot);
-  const bool closes =
-      std::ranges::any_of(s.graph.edges(slot), [&](auto e) { return reaches[s.graph.target(e)][w]; });
+  const bool closes = std::ranges::any_of(s.graph.edges(slot), [&](auto e) { return reaches[s.graph.target(e)][w]; });
   const auto found = s.detector.search(slot);
   REQUIRE(found.has_value() == closes);
   if (!found) return;

@@ -1,5 +1,4 @@
-// The wait-for graph: scenarios, a differential test against a naive model, and Boost.Graph running on it
-// without a copy.
+// The wait-for graph: scenarios, a differential test against a naive model, and Boost.Graph running on it without a copy.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -23,8 +22,7 @@ namespace {
 
 std::vector<TxnId> ids(std::initializer_list<const char*> names) { return {names.begin(), names.end()}; }
 
-WaitSlot begin(WaitForGraph& g, WaitRef ref, const char* waiter,
-               std::initializer_list<const char*> blockers) {
+WaitSlot begin(WaitForGraph& g, WaitRef ref, const char* waiter, std::initializer_list<const char*> blockers) {
   return g.begin_wait(ref, TxnId(waiter), ids(blockers)).value();
 }
 
@@ -270,8 +268,8 @@ TEST_CASE("Boost's strong_components runs on the graph itself, holes and all") {
   ring_with_tail(g);
   REQUIRE(g.vertex_capacity() > g.vertex_count());
   std::vector<int> component(g.vertex_capacity(), -1);
-  const auto count = boost::strong_components(
-      g, boost::make_iterator_property_map(component.begin(), get(boost::vertex_index, g)));
+  const auto count =
+      boost::strong_components(g, boost::make_iterator_property_map(component.begin(), get(boost::vertex_index, g)));
   CHECK(count == 3);
   const auto of = [&](const char* name) { return component[*g.find_txn(TxnId(name))]; };
   CHECK(of("1") == of("2"));
@@ -306,8 +304,8 @@ TEST_CASE("Boost's reverse_graph turns waiters and blockers round") {
   for (auto e = begin; e != end; ++e) waiting_for_one.insert(g.txn(boost::target(*e, reversed)).str());
   CHECK(waiting_for_one == std::set<std::string>{"3", "5"});
   std::vector<int> component(g.vertex_capacity(), -1);
-  CHECK(boost::strong_components(reversed, boost::make_iterator_property_map(
-                                               component.begin(), get(boost::vertex_index, g))) == 3);
+  CHECK(boost::strong_components(
+            reversed, boost::make_iterator_property_map(component.begin(), get(boost::vertex_index, g))) == 3);
 }
 
 TEST_CASE("Boost's write_graphviz draws it without a copy") {
@@ -317,8 +315,7 @@ TEST_CASE("Boost's write_graphviz draws it without a copy") {
   begin(g, {0, 3}, "2", {"1"});
   g.end_wait({0, 1});
   std::ostringstream dot;
-  boost::write_graphviz(dot, g,
-                        [&](std::ostream& out, Vertex v) { out << "[label=\"" << g.txn(v).str() << "\"]"; });
+  boost::write_graphviz(dot, g, [&](std::ostream& out, Vertex v) { out << "[label=\"" << g.txn(v).str() << "\"]"; });
   const auto v1 = std::to_string(*g.find_txn(TxnId("1")));
   const auto v2 = std::to_string(*g.find_txn(TxnId("2")));
   CHECK(dot.str().find(v1 + "[label=\"1\"];") != std::string::npos);

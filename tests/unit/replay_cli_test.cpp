@@ -56,12 +56,11 @@ TEST_CASE("incidents are printed with their cycle and the reason; nothing found 
   const auto cross = traces.write("cross", crossing);
   const auto calm = traces.write("calm", "{'op':'wait','txn':'1','for':['2']}\n");
   const auto ran = run({.files = {cross, calm}});
-  CHECK(ran.out ==
-        cross + ":2: deadlock 1, victim 2\n" +
-            "  cycle       1 -> 2 [site 0, k1] -> 1 [site b]\n"
-            "  deadlocked  1, 2\n"
-            "  why         2 is the youngest of the 2 that wait for each other (policy youngest)\n" +
-            calm + ": no deadlock\n");
+  CHECK(ran.out == cross + ":2: deadlock 1, victim 2\n" +
+                       "  cycle       1 -> 2 [site 0, k1] -> 1 [site b]\n"
+                       "  deadlocked  1, 2\n"
+                       "  why         2 is the youngest of the 2 that wait for each other (policy youngest)\n" +
+                       calm + ": no deadlock\n");
   CHECK(ran.err.empty());
   CHECK(ran.exit_code == 0);
 }
@@ -71,11 +70,10 @@ TEST_CASE("as JSON: one object per incident and line, nothing else") {
   const auto ran = run({.format = ReplayOptions::Format::json,
                         .policy = gordian::detect::Policy::oldest,
                         .files = {traces.write("cross", crossing), traces.write("calm", "")}});
-  CHECK(ran.out ==
-        R"({"incident":1,"line":2,"victims":["1"],"deadlocked":["1","2"],"reorder":[],"cycle":[)"
-        R"({"waiter":"1","blocker":"2","site":"0","resource":"k1","kind":"hard"},)"
-        R"({"waiter":"2","blocker":"1","site":"b","resource":"","kind":"hard"}],"policy":"oldest"})"
-        "\n");
+  CHECK(ran.out == R"({"incident":1,"line":2,"victims":["1"],"deadlocked":["1","2"],"reorder":[],"cycle":[)"
+                   R"({"waiter":"1","blocker":"2","site":"0","resource":"k1","kind":"hard"},)"
+                   R"({"waiter":"2","blocker":"1","site":"b","resource":"","kind":"hard"}],"policy":"oldest"})"
+                   "\n");
   CHECK(ran.exit_code == 0);
 }
 
@@ -84,8 +82,7 @@ TEST_CASE("check: failed expectations are named, the other files still run, exit
   const auto wrong = traces.write("wrong", std::string(crossing) + "{'op':'expect','victims':['1']}\n");
   const auto right = traces.write("right", std::string(crossing) + "{'op':'expect','victims':['2']}\n");
   const auto both = run({.check = true, .files = {wrong, right}});
-  CHECK(both.out ==
-        wrong + ":3: victims: expected {1}, found {2} (missing {1}, extra {2})\n1 of 2 traces hold\n");
+  CHECK(both.out == wrong + ":3: victims: expected {1}, found {2} (missing {1}, extra {2})\n1 of 2 traces hold\n");
   CHECK(both.exit_code == 1);
   const auto fine = run({.check = true, .files = {right}});
   CHECK(fine.out == "1 of 1 traces hold\n");
@@ -101,12 +98,9 @@ TEST_CASE("a malformed, a refused and a missing file are reported, the others ru
   const auto missing = (traces.folder / "missing").string();
   const auto ran = run({.check = true, .files = {bad, soft, missing, traces.folder.string(), wrong}});
   CHECK(ran.exit_code == 2);
-  CHECK(ran.err.find(bad + ":1: found unknown operation \"go\", expected one of mode, begin") !=
-        std::string::npos);
-  CHECK(ran.err.find(soft + ":1: found \"behind\", which this build does not support yet") !=
-        std::string::npos);
-  CHECK(ran.err.find(missing + ": found no file that can be opened, expected a wait-for trace\n") !=
-        std::string::npos);
+  CHECK(ran.err.find(bad + ":1: found unknown operation \"go\", expected one of mode, begin") != std::string::npos);
+  CHECK(ran.err.find(soft + ":1: found \"behind\", which this build does not support yet") != std::string::npos);
+  CHECK(ran.err.find(missing + ": found no file that can be opened, expected a wait-for trace\n") != std::string::npos);
   CHECK(ran.err.find(traces.folder.string() + ":1: found nothing that can be read, expected a file\n") !=
         std::string::npos);
   CHECK(ran.out == wrong + ":3: victims: expected {}, found {2} (extra {2})\n0 of 5 traces hold\n");
@@ -114,8 +108,7 @@ TEST_CASE("a malformed, a refused and a missing file are reported, the others ru
 
 TEST_CASE("check as JSON: one object per file") {
   const Traces traces;
-  const auto wrong =
-      traces.write("wrong", std::string(crossing) + "{'op':'expect','victims':['1'],'incidents':1}\n");
+  const auto wrong = traces.write("wrong", std::string(crossing) + "{'op':'expect','victims':['1'],'incidents':1}\n");
   const auto bad = traces.write("bad", "{}\n");
   const auto ran = run({.check = true, .format = ReplayOptions::Format::json, .files = {wrong, bad}});
   CHECK(ran.out ==

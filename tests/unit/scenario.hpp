@@ -1,5 +1,4 @@
-// Wait-for graphs written as tables of waits: "20>10@a" says that 20 waits for 10 at site a. For tests of
-// detect/.
+// Wait-for graphs written as tables of waits: "20>10@a" says that 20 waits for 10 at site a. For tests of detect/.
 #pragma once
 
 #include <algorithm>
@@ -48,8 +47,7 @@ struct Scenario {
     const auto arrow = wait.find('>');
     const auto site = at == std::string::npos ? "0" : wait.substr(at + 1);
     const auto slot = sites.emplace(site, static_cast<graph::SiteSlot>(sites.size())).first->second;
-    const std::vector<TxnId> blockers{
-        TxnId(wait.substr(arrow + 1, at == std::string::npos ? at : at - arrow - 1))};
+    const std::vector<TxnId> blockers{TxnId(wait.substr(arrow + 1, at == std::string::npos ? at : at - arrow - 1))};
     return graph.begin_wait({slot, ++sequence}, TxnId(wait.substr(0, arrow)), blockers).value();
   }
 

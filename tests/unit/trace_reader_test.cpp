@@ -1,5 +1,4 @@
-// The trace reader's grammar: what it takes, what it refuses and in which words; and the writer's lines read
-// back.
+// The trace reader's grammar: what it takes, what it refuses and in which words; and the writer's lines read back.
 #include <doctest/doctest.h>
 
 #include <sstream>
@@ -55,14 +54,12 @@ std::string quoted(const std::string& text) { return "\"" + text + "\""; }
 }  // namespace
 
 TEST_CASE("every operation is read with all of its keys") {
-  const auto mode =
-      read_one<Mode>(R"({"op":"mode","detect":"on_demand","policy":"least_work","coordinators":1})");
+  const auto mode = read_one<Mode>(R"({"op":"mode","detect":"on_demand","policy":"least_work","coordinators":1})");
   CHECK(mode.on_demand);
   CHECK(mode.policy == detect::Policy::least_work);
 
-  const auto begin =
-      read_one<Begin>(R"({"op":"begin","txn":"1","start":2.5,"priority":-1,"locks":3,"work":4,)"
-                      R"("restarts":5,"class":"never","label":"app \"x\""})");
+  const auto begin = read_one<Begin>(R"({"op":"begin","txn":"1","start":2.5,"priority":-1,"locks":3,"work":4,)"
+                                     R"("restarts":5,"class":"never","label":"app \"x\""})");
   CHECK(begin.txn == TxnId("1"));
   CHECK(begin.start == 2.5);
   CHECK(begin.priority == -1);
@@ -99,8 +96,7 @@ TEST_CASE("every operation is read with all of its keys") {
   CHECK_FALSE(read_one<Expect>(R"({"op":"expect"})").victims);
 }
 
-TEST_CASE(
-    "comments are skipped, also before the mode line; lines may end in CR LF; the last needs no newline") {
+TEST_CASE("comments are skipped, also before the mode line; lines may end in CR LF; the last needs no newline") {
   const auto operations = read_all("# a\n{\"op\":\"mode\"}\r\n#{\n {\"op\":\"detect\"}");
   REQUIRE(operations.size() == 2);
   CHECK(std::holds_alternative<Mode>(operations[0]));
@@ -123,29 +119,25 @@ TEST_CASE("what is malformed is refused with what was found and what was expecte
   malformed(R"({"op":"end","txn":""})", "an id of 0 bytes in \"txn\"", "1 to 128 bytes");
   malformed(R"({"op":"lost","site":)" + quoted(std::string(129, 's')) + "}", "an id of 129 bytes in \"site\"",
             "1 to 128 bytes");
-  malformed(R"({"op":"wait","txn":"1","for":"2"})", "\"for\": \"2\"",
-            "a list of transactions for \"for\" in \"wait\"");
+  malformed(R"({"op":"wait","txn":"1","for":"2"})", "\"for\": \"2\"", "a list of transactions for \"for\" in \"wait\"");
   malformed(R"({"op":"wait","txn":"1","for":["2",3]})", "3 in \"for\"", "a string of 1 to 128 bytes as id");
   malformed(R"({"op":"wait","txn":"1","for":["2"],"resource":5})", "\"resource\": 5",
             "a string for \"resource\" in \"wait\"");
   malformed(R"({"op":"wait","txn":"1","for":["2"],"kind":"soft"})", "\"kind\": \"soft\"",
             "\"hard\" or \"dotted\" for \"kind\" in \"wait\"");
-  malformed(R"({"op":"wait","txn":"1","for":["2"],"need":0})", "\"need\": 0",
-            "at least 1 for \"need\" in \"wait\"");
+  malformed(R"({"op":"wait","txn":"1","for":["2"],"need":0})", "\"need\": 0", "at least 1 for \"need\" in \"wait\"");
   malformed(R"({"op":"wait","txn":"1","for":["2"],"need":2})", "\"need\": 2",
             "at most 1, the number of blockers, for \"need\" in \"wait\"");
   malformed(R"({"op":"wait","txn":"1","for":["2"],"need":1.0})", "\"need\": 1.0",
             "\"all\", \"any\" or an integer for \"need\" in \"wait\"");
   malformed(R"({"op":"wait","txn":"1","for":["2"],"need":"some"})", "\"need\": \"some\"",
             "\"all\", \"any\" or an integer for \"need\" in \"wait\"");
-  malformed(R"({"op":"wait","txn":"1","for":["2"],"behind":["3"],"need":"any"})",
-            "\"behind\" with \"need\": \"any\"", "\"need\": \"all\"");
+  malformed(R"({"op":"wait","txn":"1","for":["2"],"behind":["3"],"need":"any"})", "\"behind\" with \"need\": \"any\"",
+            "\"need\": \"all\"");
   malformed(R"({"op":"wait","txn":"1","need":true})", "\"need\": true",
             "\"all\", \"any\" or an integer for \"need\" in \"wait\"");
-  malformed(R"({"op":"begin","txn":"1","start":"2"})", "\"start\": \"2\"",
-            "a number for \"start\" in \"begin\"");
-  malformed(R"({"op":"begin","txn":"1","locks":true})", "\"locks\": true",
-            "a number for \"locks\" in \"begin\"");
+  malformed(R"({"op":"begin","txn":"1","start":"2"})", "\"start\": \"2\"", "a number for \"start\" in \"begin\"");
+  malformed(R"({"op":"begin","txn":"1","locks":true})", "\"locks\": true", "a number for \"locks\" in \"begin\"");
   malformed(R"({"op":"begin","txn":"1","class":"admin"})", "\"class\": \"admin\"",
             "\"normal\" or \"never\" for \"class\" in \"begin\"");
   malformed(R"({"op":"begin","txn":"1","start":1e999})", "a number out of range", "one that fits a double");
@@ -158,23 +150,18 @@ TEST_CASE("what is malformed is refused with what was found and what was expecte
   malformed(R"({"op":"mode","coordinators":65})", "\"coordinators\": 65",
             "an integer from 1 to 64 for \"coordinators\" in \"mode\"");
   malformed(R"({"op":"holders","txns":[]})", "no \"resource\" in \"holders\"", "it to be there");
-  malformed(R"({"op":"holders","resource":"k","txns":[1]})", "1 in \"txns\"",
-            "a string of 1 to 128 bytes as id");
+  malformed(R"({"op":"holders","resource":"k","txns":[1]})", "1 in \"txns\"", "a string of 1 to 128 bytes as id");
   malformed(R"({"op":"expect","victims":"1"})", "\"victims\": \"1\"",
             "a list of transactions for \"victims\" in \"expect\"");
-  malformed(R"({"op":"expect","reorder":0})", "\"reorder\": 0",
-            "true or false for \"reorder\" in \"expect\"");
-  malformed(R"({"op":"expect","incidents":-1})", "\"incidents\": -1",
-            "a whole number for \"incidents\" in \"expect\"");
+  malformed(R"({"op":"expect","reorder":0})", "\"reorder\": 0", "true or false for \"reorder\" in \"expect\"");
+  malformed(R"({"op":"expect","incidents":-1})", "\"incidents\": -1", "a whole number for \"incidents\" in \"expect\"");
   malformed(R"({"op":"end","txn":"1","txn":"2"})", "key \"txn\" twice", "each key once");
   malformed(R"({"op":"end","txn":{"id":{}}})", "a value nested deeper than a list",
             "an object of plain values and lists");
   malformed("\xEF\xBB\xBF{\"op\":\"detect\"}", "a byte order mark", "a line that begins with { or #");
-  CHECK(refused(R"({"op":"detect"} {"op":"detect"})")
-            .message.starts_with("found no JSON at byte 17 (syntax error"));
+  CHECK(refused(R"({"op":"detect"} {"op":"detect"})").message.starts_with("found no JSON at byte 17 (syntax error"));
   CHECK(refused(R"({"op":"det)").message.starts_with("found no JSON at byte 11 (syntax error"));
-  CHECK(refused("{\"op\":\"end\",\"txn\":\"\xff\"}").message.find("ill-formed UTF-8 byte") !=
-        std::string::npos);
+  CHECK(refused("{\"op\":\"end\",\"txn\":\"\xff\"}").message.find("ill-formed UTF-8 byte") != std::string::npos);
   CHECK(refused(R"({"op":"end","txn":"\ud800"})").message.ends_with("expected one JSON object"));
   CHECK(refused("detect").kind == TraceError::Kind::malformed);
 }
@@ -185,8 +172,7 @@ TEST_CASE("an integer need equal to the number of blockers is all; self and repe
 }
 
 TEST_CASE("what comes with detection at full strength is refused by name, never ignored") {
-  const auto unsupported = [](const std::string& line, const std::string& found,
-                              const std::string& expected) {
+  const auto unsupported = [](const std::string& line, const std::string& found, const std::string& expected) {
     CAPTURE(line);
     const auto error = refused(line);
     CHECK(error.kind == TraceError::Kind::unsupported);
@@ -209,22 +195,19 @@ TEST_CASE("what comes with detection at full strength is refused by name, never 
 
 TEST_CASE("errors name the line they are in, comments counted") {
   const auto error = refused("# one\n{\"op\":\"detect\"}\n{\"op\":\"mode\"}\n");
-  CHECK(to_string(error) ==
-        "t.jsonl:3: found \"mode\" after other operations, expected it as the first operation");
+  CHECK(to_string(error) == "t.jsonl:3: found \"mode\" after other operations, expected it as the first operation");
   CHECK(refused("# one\n{\"op\":\"mode\"}\n{\"op\":\"mode\"}\n").line == 3);
 }
 
 TEST_CASE("a line may be 16 MiB long, and not a byte longer") {
   const std::string fits = "#" + std::string(Reader::line_bytes_max - 1, 'x');
   CHECK(read_all(fits + "\n{\"op\":\"detect\"}").size() == 1);
-  CHECK(to_string(refused(fits + "x\n")) ==
-        "t.jsonl:1: found a longer line, expected at most 16777216 bytes");
+  CHECK(to_string(refused(fits + "x\n")) == "t.jsonl:1: found a longer line, expected at most 16777216 bytes");
 }
 
 TEST_CASE("a line of nothing but brackets is refused without taking memory for each") {
   const auto error = refused("{\"op\":" + std::string(1'000'000, '['));
-  CHECK(error.message ==
-        "found a value nested deeper than a list, expected an object of plain values and lists");
+  CHECK(error.message == "found a value nested deeper than a list, expected an object of plain values and lists");
 }
 
 TEST_CASE("what the writer writes is what the reader reads") {
@@ -248,8 +231,8 @@ TEST_CASE("what the writer writes is what the reader reads") {
   CHECK(begin.label == info.label);
   CHECK(begin_line(TxnId("1"), {}) == "{\"op\":\"begin\",\"txn\":\"1\"}\n");
 
-  const auto wait = read_one<BeginWait>(wait_line(
-      {.txn = TxnId("w"), .holders = holders, .site = site, .resource = "a\"b\u20ac", .mode = "X"}));
+  const auto wait = read_one<BeginWait>(
+      wait_line({.txn = TxnId("w"), .holders = holders, .site = site, .resource = "a\"b\u20ac", .mode = "X"}));
   CHECK(wait.txn == TxnId("w"));
   CHECK(wait.blockers == holders);
   CHECK(wait.site == site);
@@ -268,8 +251,7 @@ TEST_CASE("the writer says behind and dotted as the format does") {
   const std::vector<TxnId> ahead{TxnId("3")};
   const auto behind =
       wait_line({.txn = TxnId("1"), .holders = {}, .behind = ahead, .site = SiteId("0"), .resource = "k"});
-  CHECK(behind ==
-        "{\"op\":\"wait\",\"txn\":\"1\",\"for\":[],\"behind\":[\"3\"],\"site\":\"0\",\"resource\":\"k\"}\n");
+  CHECK(behind == "{\"op\":\"wait\",\"txn\":\"1\",\"for\":[],\"behind\":[\"3\"],\"site\":\"0\",\"resource\":\"k\"}\n");
   CHECK(refused(behind).kind == TraceError::Kind::unsupported);
   const auto dotted =
       wait_line({.txn = TxnId("1"), .holders = holders, .dotted = true, .site = SiteId("0"), .resource = {}});
@@ -282,5 +264,5 @@ TEST_CASE("ids that are not UTF-8 are written readably, differ where the bytes d
   const auto a = read_one<EndTxn>(end_line(long_one)).txn;
   const auto b = read_one<EndTxn>(end_line(other)).txn;
   CHECK(a != b);
-  CHECK(read_one<EndTxn>(end_line(TxnId("x\xff"))).txn.str().starts_with("x?~"));
+  CHECK(read_one<EndTxn>(end_line(TxnId("x\xff"))).txn == TxnId("x\\xff"));
 }

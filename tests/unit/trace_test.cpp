@@ -37,9 +37,9 @@ void holds(std::initializer_list<const char*> operations) {
 }  // namespace
 
 TEST_CASE("an incident is printed exactly as the format says") {
-  const auto outcome = run({"{'op':'wait','txn':'1','for':['2'],'resource':'k1'}",
-                            "{'op':'wait','txn':'9','for':['2'],'resource':'k1'}",
-                            "{'op':'wait','txn':'2','for':['1'],'site':'b','resource':'k2'}"});
+  const auto outcome =
+      run({"{'op':'wait','txn':'1','for':['2'],'resource':'k1'}", "{'op':'wait','txn':'9','for':['2'],'resource':'k1'}",
+           "{'op':'wait','txn':'2','for':['1'],'site':'b','resource':'k2'}"});
   REQUIRE(outcome.incidents.size() == 1);
   CHECK(to_json(outcome.incidents[0]) ==
         R"({"incident":1,"line":3,"victims":["2"],"deadlocked":["1","2","9"],"reorder":[],"cycle":[)"
@@ -64,11 +64,9 @@ TEST_CASE("a failed expectation names both sets, and what is missing and extra")
       run({"{'op':'wait','txn':'1','for':['2']}", "{'op':'wait','txn':'2','for':['1']}",
            "{'op':'expect','victims':['10','9','1'],'deadlocked':['1','2'],'incidents':2,'reorder':true}"});
   REQUIRE(outcome.failed.size() == 3);
-  CHECK(to_string(outcome.failed[0]) ==
-        "victims: expected {1, 9, 10}, found {2} (missing {1, 9, 10}, extra {2})");
+  CHECK(to_string(outcome.failed[0]) == "victims: expected {1, 9, 10}, found {2} (missing {1, 9, 10}, extra {2})");
   CHECK(outcome.failed[0].line == 3);
-  CHECK(to_string(outcome.failed[1]) ==
-        "reorder: expected {true}, found {false} (missing {true}, extra {false})");
+  CHECK(to_string(outcome.failed[1]) == "reorder: expected {true}, found {false} (missing {true}, extra {false})");
   CHECK(to_string(outcome.failed[2]) == "incidents: expected {2}, found {1} (missing {2}, extra {1})");
 }
 
@@ -107,15 +105,14 @@ TEST_CASE("begin may be repeated: it changes what it names and nothing else") {
 }
 
 TEST_CASE("a wait replaces the one with the same transaction, site and resource, and no other") {
-  holds({"{'op':'wait','txn':'1','for':['2'],'resource':'k'}",
-         "{'op':'wait','txn':'1','for':['3'],'resource':'k'}", "{'op':'wait','txn':'2','for':['1']}",
-         "{'op':'expect','victims':[]}", "{'op':'wait','txn':'1','for':['4'],'resource':'other'}",
-         "{'op':'wait','txn':'1','for':['4'],'site':'s','resource':'k'}",
-         "{'op':'wait','txn':'3','for':['1']}", "{'op':'expect','victims':['3']}"});
+  holds({"{'op':'wait','txn':'1','for':['2'],'resource':'k'}", "{'op':'wait','txn':'1','for':['3'],'resource':'k'}",
+         "{'op':'wait','txn':'2','for':['1']}", "{'op':'expect','victims':[]}",
+         "{'op':'wait','txn':'1','for':['4'],'resource':'other'}",
+         "{'op':'wait','txn':'1','for':['4'],'site':'s','resource':'k'}", "{'op':'wait','txn':'3','for':['1']}",
+         "{'op':'expect','victims':['3']}"});
 }
 
-TEST_CASE(
-    "unwait ends one wait, those at a site, those for a resource, or all; what does not stand is no matter") {
+TEST_CASE("unwait ends one wait, those at a site, those for a resource, or all; what does not stand is no matter") {
   const auto crossing_after = [](const char* unwait) {
     const auto outcome = run({"{'op':'wait','txn':'1','for':['2'],'site':'a','resource':'k'}",
                               "{'op':'wait','txn':'1','for':['2'],'site':'b','resource':'k'}",
@@ -123,8 +120,7 @@ TEST_CASE(
                               "{'op':'wait','txn':'2','for':['1']}"});
     REQUIRE_FALSE(outcome.error);
     std::string places;
-    for (const auto& incident : outcome.incidents)
-      places += incident.cycle[0].site.str() + incident.cycle[0].resource;
+    for (const auto& incident : outcome.incidents) places += incident.cycle[0].site.str() + incident.cycle[0].resource;
     return places;
   };
   CHECK(crossing_after("{'op':'unwait','txn':'1'}") == "");
@@ -136,9 +132,8 @@ TEST_CASE(
 }
 
 TEST_CASE("end and lost take waits away; ending an unknown id or losing an unknown site is no matter") {
-  holds({"{'op':'wait','txn':'1','for':['2'],'site':'a'}", "{'op':'end','txn':'2'}",
-         "{'op':'end','txn':'nobody'}", "{'op':'lost','site':'nowhere'}",
-         "{'op':'wait','txn':'2','for':['1'],'site':'b'}",
+  holds({"{'op':'wait','txn':'1','for':['2'],'site':'a'}", "{'op':'end','txn':'2'}", "{'op':'end','txn':'nobody'}",
+         "{'op':'lost','site':'nowhere'}", "{'op':'wait','txn':'2','for':['1'],'site':'b'}",
          "{'op':'expect','victims':[]}",  // the wait stands, but for a transaction that is no more
          "{'op':'wait','txn':'1','for':['2'],'site':'a'}", "{'op':'expect','victims':['2'],'incidents':1}"});
   holds({"{'op':'wait','txn':'1','for':['2'],'site':'a'}", "{'op':'wait','txn':'1','for':['3'],'site':'b'}",
@@ -148,8 +143,8 @@ TEST_CASE("end and lost take waits away; ending an unknown id or losing an unkno
 
 TEST_CASE("on demand, only detect looks; continuous, detect is harmless") {
   holds({"{'op':'mode','detect':'on_demand'}", "{'op':'wait','txn':'1','for':['2']}",
-         "{'op':'wait','txn':'2','for':['1']}", "{'op':'expect','victims':[],'deadlocked':[]}",
-         "{'op':'detect'}", "{'op':'expect','victims':['2'],'deadlocked':['1','2'],'incidents':1}"});
+         "{'op':'wait','txn':'2','for':['1']}", "{'op':'expect','victims':[],'deadlocked':[]}", "{'op':'detect'}",
+         "{'op':'expect','victims':['2'],'deadlocked':['1','2'],'incidents':1}"});
   holds({"{'op':'wait','txn':'1','for':['2']}", "{'op':'wait','txn':'2','for':['1']}", "{'op':'detect'}",
          "{'op':'expect','victims':['2'],'incidents':1}"});
 }
@@ -159,8 +154,8 @@ TEST_CASE("one full pass: an incident for each component, each with its own tail
       run({"{'op':'mode','detect':'on_demand'}", "{'op':'wait','txn':'1','for':['2']}",
            "{'op':'wait','txn':'2','for':['1']}", "{'op':'wait','txn':'3','for':['4']}",
            "{'op':'wait','txn':'4','for':['3']}", "{'op':'wait','txn':'5','for':['3']}", "{'op':'detect'}",
-           "{'op':'expect','victims':['2','4'],'deadlocked':['1','2','3','4','5'],'incidents':2}",
-           "{'op':'detect'}", "{'op':'expect','deadlocked':[],'incidents':0}"});
+           "{'op':'expect','victims':['2','4'],'deadlocked':['1','2','3','4','5'],'incidents':2}", "{'op':'detect'}",
+           "{'op':'expect','deadlocked':[],'incidents':0}"});
   CHECK(outcome.failed.empty());
   REQUIRE(outcome.incidents.size() == 2);
   CHECK(outcome.incidents[0].deadlocked == std::vector{TxnId("1"), TxnId("2")});
@@ -190,16 +185,15 @@ TEST_CASE("an unresolved deadlock that dissolves and comes back is a new inciden
 }
 
 TEST_CASE("the caller's policy takes the place of the trace's") {
-  const std::initializer_list<const char*> trace{"{'op':'mode','policy':'oldest'}",
-                                                 "{'op':'wait','txn':'1','for':['2']}",
-                                                 "{'op':'wait','txn':'2','for':['1']}"};
+  const std::initializer_list<const char*> trace{
+      "{'op':'mode','policy':'oldest'}", "{'op':'wait','txn':'1','for':['2']}", "{'op':'wait','txn':'2','for':['1']}"};
   CHECK(run(trace).incidents.at(0).victims == std::vector{TxnId("1")});
   CHECK(run(trace, detect::Policy::youngest).incidents.at(0).victims == std::vector{TxnId("2")});
 }
 
 TEST_CASE("a trace that is malformed half-way keeps what it showed so far, and says where it stopped") {
-  const auto outcome = run({"{'op':'wait','txn':'1','for':['2']}", "{'op':'wait','txn':'2','for':['1']}",
-                            "{'op':'go'}", "{'op':'expect','victims':[]}"});
+  const auto outcome = run({"{'op':'wait','txn':'1','for':['2']}", "{'op':'wait','txn':'2','for':['1']}", "{'op':'go'}",
+                            "{'op':'expect','victims':[]}"});
   CHECK(outcome.incidents.size() == 1);
   CHECK(outcome.failed.empty());
   REQUIRE(outcome.error);

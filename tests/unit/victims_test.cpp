@@ -1,5 +1,4 @@
-// Victims: every policy as a table, what must hold of every choice, and the distance from the brute-force
-// optimum.
+// Victims: every policy as a table, what must hold of every choice, and the distance from the brute-force optimum.
 #include <doctest/doctest.h>
 
 #include <array>
@@ -16,9 +15,8 @@ using gordian::test::txns;
 
 namespace {
 
-constexpr std::array all_policies{Policy::youngest,   Policy::oldest,          Policy::fewest_locks,
-                                  Policy::least_work, Policy::lowest_priority, Policy::requester,
-                                  Policy::weighted};
+constexpr std::array all_policies{Policy::youngest,        Policy::oldest,    Policy::fewest_locks, Policy::least_work,
+                                  Policy::lowest_priority, Policy::requester, Policy::weighted};
 
 struct Described {
   double start = 0;
@@ -103,8 +101,7 @@ TEST_CASE("weights shift the cost of weighted") {
 
 TEST_CASE("priority comes before every policy") {
   Scenario s{"1>2", "2>1"};
-  s.info = describe(
-      {{"1", {.start = 1, .priority = -1, .locks = 9, .work = 9}}, {"2", {.start = 2, .priority = 5}}});
+  s.info = describe({{"1", {.start = 1, .priority = -1, .locks = 9, .work = 9}}, {"2", {.start = 2, .priority = 5}}});
   for (const auto policy : all_policies) CHECK(s.victims_by(policy) == txns{"1"});
   CHECK(choose(s).why == "1 has the lowest priority (-1) of the 2 that wait for each other");
 }
@@ -170,8 +167,7 @@ TEST_CASE("the oldest is never starved, though it is on every cycle") {
   CHECK(s.victims_by(Policy::youngest) == txns{"2", "3", "4"});
   CHECK(s.victims_by(Policy::lowest_priority) == txns{"2", "3", "4"});
   CHECK(s.victims_by(Policy::oldest) == txns{"1"});
-  CHECK(s.victims_by(Policy::fewest_locks) ==
-        txns{"1"});  // a policy with costs of its own takes the cheapest cut
+  CHECK(s.victims_by(Policy::fewest_locks) == txns{"1"});  // a policy with costs of its own takes the cheapest cut
 }
 
 TEST_CASE("the oldest goes where a transaction of class never is all that is left of its cycle") {
@@ -183,11 +179,8 @@ TEST_CASE("the oldest goes where a transaction of class never is all that is lef
 TEST_CASE("where cycles share a member, that member may go instead of two") {
   Scenario s{"1>5", "5>1", "2>5", "5>2", "3>5", "5>3", "4>5", "5>4"};
   CHECK(s.victims() == txns{"5"});
-  s.info = describe({{"1", {.start = 1}},
-                     {"5", {.start = 2}},
-                     {"2", {.start = 3}},
-                     {"3", {.start = 4}},
-                     {"4", {.start = 5}}});
+  s.info = describe(
+      {{"1", {.start = 1}}, {"5", {.start = 2}}, {"2", {.start = 3}}, {"3", {.start = 4}}, {"4", {.start = 5}}});
   const auto chosen = choose(s);
   CHECK(names(chosen.victims) == txns{"5"});
   CHECK(chosen.why == "5 breaks more cycles for its cost than the other members (policy youngest)");
@@ -198,8 +191,7 @@ TEST_CASE("parallel edges from several sites count once") {
   CHECK(s.victims_by(Policy::fewest_locks) == txns{"2"});
 }
 
-TEST_CASE(
-    "requester: the latest request goes first, unless a lower priority is there; afterwards as youngest") {
+TEST_CASE("requester: the latest request goes first, unless a lower priority is there; afterwards as youngest") {
   Scenario s{"2>1", "3>2", "1>3"};
   s.policy = Policy::requester;
   CHECK(s.victims() == txns{"1"});
@@ -279,8 +271,8 @@ Small random_candidate(std::mt19937& random, bool with_classes) {
       if (i == j || random() % one_in != 0) continue;
       small.out[i] |= 1U << j;
       for (auto copies = 1 + random() % 2; copies > 0; --copies)
-        small.edges.push_back({TxnId(Small::id(i)), TxnId(Small::id(j)),
-                               static_cast<std::uint32_t>(random() % 3), ++sequence, random() % 50});
+        small.edges.push_back({TxnId(Small::id(i)), TxnId(Small::id(j)), static_cast<std::uint32_t>(random() % 3),
+                               ++sequence, random() % 50});
     }
   }
   return small;
@@ -298,8 +290,7 @@ double optimal_cost(const Small& small) {
 }  // namespace
 
 TEST_CASE(
-    "random candidates, every policy: all that can be broken is broken, no victim is superfluous, order is "
-    "nothing") {
+    "random candidates, every policy: all that can be broken is broken, no victim is superfluous, order is nothing") {
   for (unsigned seed = 0; seed < 1500; ++seed) {
     CAPTURE(seed);
     std::mt19937 random(seed);
@@ -365,8 +356,7 @@ TEST_CASE("disjoint rings: exactly one victim each, the cheapest") {
       const auto first = next;
       next += static_cast<int>(2 + random() % 8);
       for (int i = first; i < next; ++i)
-        s.add(std::to_string(i) + ">" + std::to_string(i + 1 < next ? i + 1 : first) + "@" +
-              std::to_string(i % 4));
+        s.add(std::to_string(i) + ">" + std::to_string(i + 1 < next ? i + 1 : first) + "@" + std::to_string(i % 4));
       expected.insert(std::to_string(next - 1));
     }
     REQUIRE(s.victims() == expected);
