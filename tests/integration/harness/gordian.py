@@ -76,3 +76,6 @@ class PostgresAgent(Program):
     def __init__(self, site, server, coordinator, *arguments, conninfo=None, environment=None):
         super().__init__([binary("gordian-postgres"), "--coordinator", coordinator, "--site", site, "--connect",
                           conninfo or server.conninfo, *arguments], environment)
+
+    def wait_until_connected(self, timeout=10.0):
+        self.wait_for_output("connected to PostgreSQL", timeout)
