@@ -92,12 +92,13 @@ class MixedWorkloadTest(PostgresCase):
     # --- While it runs ---
 
     def everything(self):
-        """What a person would look at."""
+        """What a person would look at. First whether all programs were running at all."""
+        states = [program.state for program in (self.gordiand, *self.agents.values())]
         waits = {site: server.run("""
             select a.application_name, a.pid, a.state, a.query, clock_timestamp() - l.waitstart, pg_blocking_pids(a.pid)
             from pg_stat_activity a left join pg_locks l on l.pid = a.pid and not l.granted
             where a.xact_start is not null and a.pid <> pg_backend_pid()""") for site, server in self.servers.items()}
-        return (f"servers: {waits}\ngraph: {self.cli.graph()}\nstatus: {self.cli.status()}\n"
+        return (f"gordiand and agents: {states}\nservers: {waits}\ngraph: {self.cli.graph()}\nstatus: {self.cli.status()}\n"
                 f"last incidents: {self.cli.deadlocks()['incidents'][:5]}")
 
     def look(self):
