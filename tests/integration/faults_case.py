@@ -86,7 +86,7 @@ class FaultCase(PostgresCase):
 
     def close_crossing_at_a(self, second):
         statement = second["a"].begin(UPDATE.format(1))
-        self.servers["a"].wait_until_waiting(second["a"])
+        wait_until(lambda: statement.done() or self.servers["a"].waiting(second["a"].pid), 10, "it waits, or is over already")
         return statement
 
     def assert_resolved(self, first, second, one, two, timeout=15.0):
