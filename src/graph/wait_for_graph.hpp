@@ -7,7 +7,8 @@
 //
 // Not thread-safe: a coordinator owns one and uses it from its reactor thread.
 // Cost: adding or removing an edge O(1) amortised; removing a wait O(its edges), a transaction O(its edges), a site O(its waits).
-// Memory: about 200 bytes for a wait with one blocker, its waiter's vertex included; 24 for each further edge.
+// Memory: about 225 bytes for a wait with one blocker, its waiter's vertex included (ids up to 15 bytes; longer ones add
+// their length); 24 for each further edge.
 #pragma once
 
 #include <absl/container/flat_hash_set.h>
