@@ -106,8 +106,7 @@ Choice::Choice(const std::vector<CandidateEdge>& edges, const InfoOf& info, Poli
   }
   const auto make_unique = [](Members& list) {
     std::ranges::sort(list);
-    const auto same = std::ranges::unique(list);
-    list.erase(same.begin(), same.end());
+    list.erase(std::unique(list.begin(), list.end()), list.end());
   };
   for (auto* const lists : {&out_, &in_})
     for (auto& list : *lists) make_unique(list);
