@@ -111,7 +111,8 @@ void AgentCore::on(const wire::Abort& m, std::int64_t) {
     replies_.emplace_back(wire::Aborted{m.order, wire::Aborted::Outcome::refused, "older epoch or another incarnation"});
     return;
   }
-  if (!order_applies(m)) {
+  // An order given again may be about a wait that the first attempt ended without freeing the locks: the engine knows.
+  if (m.attempt == 0 && !order_applies(m)) {
     ++counters_.aborts_stale;
     replies_.emplace_back(wire::Aborted{m.order, wire::Aborted::Outcome::stale, "the wait is over"});
     return;

@@ -267,6 +267,7 @@ void Sites::end_wait(Site& site, std::uint64_t sequence) {
 
 void Sites::forget_txn(Site& site, const TxnId& txn) {
   infos_ -= site.infos.erase(txn);
+  record(site, wire::ForgetTxnChange{txn});
   const auto vertex = graph_.find_txn(txn);
   if (!vertex) return;
   std::vector<std::uint64_t> here;
@@ -277,6 +278,7 @@ void Sites::forget_txn(Site& site, const TxnId& txn) {
 }
 
 void Sites::drop_waits(Site& site) {
+  for (const auto& [sequence, standing] : site.waits) record(site, wire::EndWaitChange{sequence});
   site.waits.clear();
   infos_ -= site.infos.size();
   site.infos.clear();

@@ -151,7 +151,7 @@ LINKS = re.compile(r"\bgordian_room\(\s*(\w+)(.*?)\)", re.DOTALL)
 
 
 def part_of(library):
-    """The room of a linked library: a part of a room that has a target of its own is called ROOM_part."""
+    """The room of a library: a part of a room that has a target of its own is called ROOM_part."""
     return next((room for room in FLOOR if library.startswith(room + "_")), library)
 
 

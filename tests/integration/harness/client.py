@@ -11,6 +11,7 @@ class Client:
         self.connection = connection
         self.pid = connection.get_backend_pid()
         self._worker = concurrent.futures.ThreadPoolExecutor(1)
+        self._ended = False
 
     def begin(self, statement):
         """Sends the statement and returns a future of its rows; its exception is psycopg2's.
@@ -37,9 +38,18 @@ class Client:
             return cursor.fetchall() if cursor.description else None
 
     def abandon(self):
-        """Ends the client, whatever it is doing."""
+        """Ends the client, whatever it is doing; its connection is closed once it has nothing more to do."""
+        if self._ended:
+            return
+        self._ended = True
         try:
             self.connection.cancel()
         except psycopg2.Error:
             pass  # already closed, or the server is gone
-        self._worker.shutdown(wait=False, cancel_futures=True)
+        self._worker.submit(self.connection.close)
+        self._worker.shutdown(wait=False)
+
+    def close(self):
+        """Ends the client and its transaction; returns when that is done."""
+        self.abandon()
+        self._worker.shutdown(wait=True)

@@ -44,18 +44,25 @@ class Gordian:
 
 
 class Gordiand(Program):
-    """The coordinator on a free port (or on `listen`). `.endpoint` is where it listens."""
+    """The coordinator on a free port (or on `listen`). `.endpoint` is where it listens, `.cli` asks it."""
 
     def __init__(self, *arguments, listen="tcp://127.0.0.1:*", history=None, environment=None):
         super().__init__([], environment)
         self.history = history or str(self.folder / "history.db")
-        self.arguments = [binary("gordiand"), "--listen", listen, "--history", self.history,
-                          *(str(argument) for argument in arguments)]
+        self._endpoint_file = self.folder / "endpoint"
+        self.arguments = [binary("gordiand"), "--listen", listen, "--endpoint-file", str(self._endpoint_file),
+                          "--history", self.history, *(str(argument) for argument in arguments)]
         self.endpoint = None
 
     def start(self):
         super().start()
-        self.endpoint = self.wait_for_output(r"((?:tcp|ipc)://[^\s\"*]*[^\s\"*.,;])").group(1)
+
+        def written():
+            if not self.running():
+                raise AssertionError(f"gordiand ended with {self.process.returncode}:\n{self.stderr}")
+            return self._endpoint_file.exists() and self._endpoint_file.read_text().strip()
+
+        self.endpoint = wait_until(written, 10, lambda: f"gordiand listens:\n{self.stderr}")
         return self
 
     @property
@@ -69,3 +76,6 @@ class PostgresAgent(Program):
     def __init__(self, site, server, coordinator, *arguments, conninfo=None, environment=None):
         super().__init__([binary("gordian-postgres"), "--coordinator", coordinator, "--site", site, "--connect",
                           conninfo or server.conninfo, *arguments], environment)
+
+    def wait_until_connected(self, timeout=10.0):
+        self.wait_for_output("connected to PostgreSQL", timeout)

@@ -70,7 +70,7 @@ def _template_folder():
         atexit.register(shutil.rmtree, _template, ignore_errors=True)
         _own(_template)
         initdb = Program([_binaries() / "initdb", "-D", _template / "data", "-U", "postgres", "-A", "trust", "--no-sync",
-                          "-E", "UTF8", "--locale=C"], user=_server_user())
+                          "-E", "UTF8", "--locale=C", "--wal-segsize=1"], user=_server_user())
         with initdb:
             if initdb.wait(60) != 0:
                 raise RuntimeError("initdb failed: " + initdb.stderr)
@@ -96,6 +96,7 @@ class PostgresServer:
         self._settings = list(settings)
         self._clients = []
         self._program = None
+        self._log_before = ""
         self.folder = None
         self.port = None
 
@@ -113,6 +114,8 @@ class PostgresServer:
         return self
 
     def __exit__(self, *_):
+        if self._program:
+            self.resume()
         for client in self._clients:
             client.abandon()
         self.stop()
@@ -127,7 +130,7 @@ class PostgresServer:
             if wait_until(lambda: self._answers(port), 30, lambda: f"PostgreSQL answers:\n{self.log}") == "yes":
                 self.port = port
                 return
-            # The port was taken by somebody else in the meantime.
+            self._program.close()  # the port was taken by somebody else in the meantime
         raise RuntimeError(f"PostgreSQL did not start:\n{self.log}")
 
     def _answers(self, port):
@@ -142,15 +145,14 @@ class PostgresServer:
 
     def stop(self):
         """At once, as after a power failure. start() brings it back."""
-        if self._program:
-            with self._program as program:
-                program.kept = program.stderr
-                if program.running():
-                    program.signal(signal.SIGCONT)
-                    program.signal(signal.SIGQUIT)
-                    program.wait(10)
-            self._log_before = program.kept
-            self._program = None
+        if self._program is None:
+            return
+        if self._program.running():
+            self._program.signal(signal.SIGQUIT)
+            self._program.wait(10)
+        self._log_before = self._program.stderr
+        self._program.close()
+        self._program = None
 
     def suspend(self):
         """Stops every process of the server with SIGSTOP: it accepts connections no more and answers nothing."""
@@ -168,8 +170,8 @@ class PostgresServer:
 
     @property
     def log(self):
-        """What the server has logged since its last start."""
-        return self._program.stderr if self._program else getattr(self, "_log_before", "")
+        """What the server has logged since its last start (or before it was stopped)."""
+        return self._program.stderr if self._program else self._log_before
 
     @property
     def conninfo(self):
