@@ -26,8 +26,9 @@ Cases(Functions...) -> Cases<Functions...>;
 
 }  // namespace
 
-Journal::Journal(std::optional<store::History> history, std::shared_ptr<spdlog::logger> log)
-    : log_(std::move(log)), history_(std::move(history)), thread_([this] { run(); }) {}
+Journal::Journal(std::optional<store::History> history, std::optional<Recorder> recorder,
+                 std::shared_ptr<spdlog::logger> log)
+    : log_(std::move(log)), history_(std::move(history)), recorder_(std::move(recorder)), thread_([this] { run(); }) {}
 
 Journal::~Journal() {
   {
@@ -67,32 +68,47 @@ void Journal::run() {
       events.swap(events_);
       std::swap(dropped, dropped_);
     }
-    if (dropped > 0) log_->error("{} events were neither stored nor logged: the disk or the log is too slow", dropped);
     for (const auto& event : events) work_off(event);
+    if (dropped > 0) {
+      log_->error("{} events were neither stored nor logged: the disk or the log is too slow", dropped);
+      stop_recording("it has a gap");
+    }
+    if (recorder_ && !recorder_->flush()) stop_recording("the file cannot be written (is the disk full?)");
   }
 }
 
 void Journal::work_off(const coordinator::Event& event) {
   const Cases cases{
-      [this](const coordinator::IncidentChanged& change) {
-        log_->debug("incident {}: {}", change.incident.id, coordinator::name(change.incident.outcome));
-        const std::lock_guard lock(history_mutex_);
-        if (history_) check(history_->put(change.incident));
-      },
+      [this](const coordinator::IncidentChanged& change) { incident_changed(change.incident); },
       [this](const coordinator::SiteChanged& change) { site_changed(change); },
       [this](const coordinator::Note& note) { log_->log(level(note.level), "{}", note.text); },
-      [](const coordinator::Applied&) {},
+      [this](const coordinator::Applied& change) {
+        if (recorder_) recorder_->applied(change);
+      },
   };
   std::visit(cases, event);
 }
 
+void Journal::incident_changed(const coordinator::Incident& incident) {
+  log_->debug("incident {}: {}", incident.id, coordinator::name(incident.outcome));
+  if (recorder_) recorder_->incident(incident);
+  const std::lock_guard lock(history_mutex_);
+  if (history_) check(history_->put(incident));
+}
+
 void Journal::site_changed(const coordinator::SiteChanged& change) {
   using What = coordinator::SiteChanged::What;
+  if (recorder_ && change.what != What::joined) recorder_->site_gone(change.site);
   // A lost site stays known: after a restart of the coordinator it is still missing.
   if (change.what == What::lost) return;
   log_->info("site {} {}", change.site.str(), change.what == What::joined ? "joined" : "left");
   const std::lock_guard lock(history_mutex_);
   if (history_) check(change.what == What::joined ? history_->remember(change.site) : history_->forget(change.site));
+}
+
+void Journal::stop_recording(const char* why) {
+  if (recorder_) log_->error("recording stopped: {}", why);
+  recorder_.reset();
 }
 
 void Journal::check(const store::Result<void>& result) {

@@ -1,4 +1,4 @@
-// Takes the coordinator's events off its thread: stores incidents and sites in the history, and logs.
+// Takes the coordinator's events off its thread: stores incidents and sites in the history, records, logs.
 #pragma once
 
 #include <condition_variable>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "coordinator/coordinator.hpp"
+#include "gordiand/recorder.hpp"
 #include "store/history.hpp"
 
 namespace spdlog {
@@ -19,10 +20,10 @@ class logger;
 
 namespace gordian::gordiand {
 
-/// Thread-safe. Owns the history and one thread that works on it, so that no disk ever delays an order.
+/// Thread-safe. Owns the files and one thread that works on them, so that no disk ever delays an order.
 class Journal {
  public:
-  Journal(std::optional<store::History> history, std::shared_ptr<spdlog::logger> log);
+  Journal(std::optional<store::History> history, std::optional<Recorder> recorder, std::shared_ptr<spdlog::logger> log);
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
   /// Works off what was taken, and ends the thread.
@@ -39,12 +40,15 @@ class Journal {
  private:
   void run();
   void work_off(const coordinator::Event& event);
+  void incident_changed(const coordinator::Incident& incident);
   void site_changed(const coordinator::SiteChanged& change);
+  void stop_recording(const char* why);
   void check(const store::Result<void>& result);
 
   const std::shared_ptr<spdlog::logger> log_;
   std::mutex history_mutex_;
   std::optional<store::History> history_;  // guarded by history_mutex_
+  std::optional<Recorder> recorder_;       // only for the thread
 
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -28,7 +28,8 @@ class EndpointFile {
     temporary += ".new";
     std::ofstream file(temporary);
     file << endpoint << "\n" << std::flush;
-    if (!file) throw std::filesystem::filesystem_error("cannot write", temporary, std::make_error_code(std::errc::io_error));
+    if (!file)
+      throw std::filesystem::filesystem_error("cannot write", temporary, std::make_error_code(std::errc::io_error));
     std::filesystem::rename(temporary, path_);
   }
   EndpointFile(const EndpointFile&) = delete;
@@ -79,12 +80,17 @@ store::Result<std::optional<store::History>> open_history(const Settings& settin
   return std::optional(*std::move(history));
 }
 
+tl::expected<std::optional<Recorder>, std::string> open_recorder(const Settings& settings) {
+  if (settings.record.empty()) return std::nullopt;
+  auto recorder = Recorder::create(settings.record, settings.policy);
+  if (!recorder) return tl::unexpected(recorder.error());
+  return std::optional(*std::move(recorder));
+}
+
 int serve(Settings& settings, spdlog::logger& log, Journal& journal) {
-  const net::ServerHooks hooks{
-      [&](const coordinator::Coordinator& core, coordinator::Time now, std::string_view what, std::string_view argument) {
-        return answer(core, now, what, argument, journal);
-      },
-      [&](const coordinator::Event& event) { journal.take(event); }};
+  const net::ServerHooks hooks{[&](const coordinator::Coordinator& core, coordinator::Time now, std::string_view what,
+                                   std::string_view argument) { return answer(core, now, what, argument, journal); },
+                               [&](const coordinator::Event& event) { journal.take(event); }};
   auto server = net::CoordinatorServer::bind(settings.server, settings.core, hooks);
   if (!server) {
     log.error("{}", server.error());
@@ -101,8 +107,9 @@ int serve(Settings& settings, spdlog::logger& log, Journal& journal) {
 
 int run(int argc, const char* const* argv) {
   Settings settings;
-  config::Options options("gordiand", GORDIAN_VERSION,
-                          "The coordinator of Gordian: finds deadlocks that run through several sites, and breaks them.");
+  config::Options options(
+      "gordiand", GORDIAN_VERSION,
+      "The coordinator of Gordian: finds deadlocks that run through several sites, and breaks them.");
   settings.declare(options);
   if (const auto exit_code = options.parse_or_exit(argc, argv)) return *exit_code;
   settings.read_back();
@@ -115,8 +122,14 @@ int run(int argc, const char* const* argv) {
     return bad_input;
   }
   if (!*history)
-    log->warn("no history file: incidents are kept in memory only and are gone when this program ends (--history FILE)");
-  Journal journal(*std::move(history), log);
+    log->warn(
+        "no history file: incidents are kept in memory only and are gone when this program ends (--history FILE)");
+  auto recorder = open_recorder(settings);
+  if (!recorder) {
+    log->error("{}", recorder.error());
+    return bad_input;
+  }
+  Journal journal(*std::move(history), *std::move(recorder), log);
   try {
     return serve(settings, *log, journal);
   } catch (const std::filesystem::filesystem_error& error) {

@@ -25,13 +25,15 @@ void declare_limits(config::Options& options, Settings& settings) {
   const auto count = config::between(1, std::numeric_limits<std::uint64_t>::max());
   coordinator::Limits& limits = settings.core.limits;
   options.add("max_sites", limits.sites, "sites at most", count);
-  options.add("max_waits_per_site", limits.waits_per_site, "waits of one site at most; further ones are left out", count);
+  options.add("max_waits_per_site", limits.waits_per_site, "waits of one site at most; further ones are left out",
+              count);
   options.add("max_txns", limits.txns, "described transactions at most", count);
   options.add("max_candidate_edges", limits.candidate_edges, "a larger deadlock is reported and left alone", count);
   options.add("max_incidents_in_memory", limits.incidents_in_memory, "incidents kept without a history", count);
   options.add("max_confirms", limits.confirms_in_flight, "confirmations at one time", count);
   options.add("max_history", settings.max_history, "incidents in the history; the oldest are deleted", count);
-  options.add("max_message_bytes", settings.server.message_bytes, "size of one message", config::between(1 << 16, 1 << 30));
+  options.add("max_message_bytes", settings.server.message_bytes, "size of one message",
+              config::between(1 << 16, 1 << 30));
   options.add("max_send_queue", settings.max_send_queue, "messages queued for one slow agent",
               config::between(100, 1 << 30));
 }
@@ -49,10 +51,12 @@ void Settings::declare(config::Options& options) {
   options.add("weight_restarts", core.weights.restarts, "weight of restarts for policy weighted", weight_complaint);
   options.add("heartbeat", core.heartbeat, "agents say something at least this often", config::between(10ms, 1h));
   options.add("lease", core.lease, "an agent silent for this long loses its waits", config::between(20ms, 24h));
-  options.add("confirm_timeout", core.confirm_timeout, "time for agents to confirm a deadlock", config::between(1ms, 1h));
+  options.add("confirm_timeout", core.confirm_timeout, "time for agents to confirm a deadlock",
+              config::between(1ms, 1h));
   options.add("abort_grace", core.abort_grace, "time for an abort before it is ordered again, stronger",
               config::between(1ms, 1h));
-  options.add("abort_attempts", abort_attempts, "orders to one victim before another is chosen", config::between(1, 100));
+  options.add("abort_attempts", abort_attempts, "orders to one victim before another is chosen",
+              config::between(1, 100));
   options.add("full_pass_interval", core.full_pass_interval, "how often the whole graph is searched",
               config::between(1ms, 1h));
   options.add("takeover_wait", core.takeover_wait, "time for the former agent of a site to show that it lives",

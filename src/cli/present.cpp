@@ -1,0 +1,177 @@
+#include "cli/present.hpp"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "text/text.hpp"
+
+namespace gordian::cli {
+namespace {
+
+using coordinator::Incident;
+using coordinator::IncidentEdge;
+using coordinator::SiteView;
+using coordinator::StatusView;
+
+constexpr std::size_t cell_characters = 60;
+constexpr std::size_t detail_characters = 200;
+
+/// Rows of cells, written with each column as wide as its widest cell.
+class Table {
+ public:
+  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+
+  [[nodiscard]] std::string text() const {
+    std::vector<std::size_t> widths;
+    for (const auto& row : rows_) {
+      widths.resize(std::max(widths.size(), row.size()));
+      for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], text::characters(row[i]));
+    }
+    std::string out;
+    for (const auto& row : rows_) {
+      std::string line;
+      for (std::size_t i = 0; i < row.size(); ++i)
+        line += row[i] + std::string(widths[i] - text::characters(row[i]) + 2, ' ');
+      out += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+    }
+    return out;
+  }
+
+ private:
+  std::vector<std::vector<std::string>> rows_;
+};
+
+std::string cell(std::string_view bytes) {
+  const std::string text = text::shortened(bytes, cell_characters);
+  return text.empty() ? "-" : text;
+}
+
+template <class Ids>
+std::string listed(const Ids& ids) {
+  std::string list;
+  for (const auto& id : ids) list += (list.empty() ? "" : ", ") + text::visible(id.view());
+  return list;
+}
+
+std::string ms(std::int64_t us) { return text::span(static_cast<double>(us) / 1000); }
+
+std::string counted(std::size_t count, const std::string& thing) {
+  return std::to_string(count) + " " + thing + (count == 1 ? "" : "s");
+}
+
+/// What is missing, or nothing.
+std::string degraded_text(const StatusView& status) {
+  if (!status.degraded) return {};
+  std::string away;
+  for (const auto& site : status.sites)
+    if (site.state != SiteView::State::complete)
+      away += (away.empty() ? "" : ", ") + text::visible(site.site.view()) + " (" + name(site.state) + ")";
+  return "DEGRADED: waits are missing from sites " + away +
+         "; deadlocks through them are not found until they are back.\n";
+}
+
+std::string sites_table(const StatusView& status) {
+  Table table;
+  table.add({"SITE", "STATE", "ENGINE", "WAITS", "LAST HEARD", "LOCAL DEADLOCKS", "AGENT", "WHERE"});
+  for (const auto& site : status.sites) {
+    const bool heard = site.incarnation != 0;
+    table.add({text::visible(site.site.view()), name(site.state), cell(site.engine), std::to_string(site.waits),
+               heard ? text::span(site.last_heard_ms) + " ago" : "never",
+               heard ? (site.resolve_local_deadlocks ? "gordian" : "engine") : "-", cell(site.software),
+               cell(site.label)});
+  }
+  return table.text();
+}
+
+/// A transaction with its application: "T1 (billing)".
+std::string named(const TxnId& txn, const std::map<TxnId, std::string>& labels) {
+  const auto found = labels.find(txn);
+  const std::string label = found == labels.end() ? "" : text::shortened(found->second, cell_characters);
+  return text::visible(txn.view()) + (label.empty() ? "" : " (" + label + ")");
+}
+
+std::string waits_text(const Incident& incident, const std::map<TxnId, std::string>& labels) {
+  // One wait may have several blockers; its edges stand side by side here.
+  std::map<WaitId, std::vector<const IncidentEdge*>> waits;
+  for (const auto& edge : incident.edges) waits[edge.wait].push_back(&edge);
+  std::string out;
+  for (const auto& [id, edges] : waits) {
+    const IncidentEdge& wait = *edges.front();
+    std::set<std::string> blockers;
+    for (const auto* edge : edges) blockers.insert(named(edge->blocker, labels));
+    std::string held;
+    for (const auto& blocker : blockers) held += (held.empty() ? "" : " and ") + blocker;
+    out += "  " + named(wait.waiter, labels) + " had waited " + text::span(wait.age_ms) + " at site " +
+           text::visible(id.site.view()) + "\n";
+    out += "    for      " + cell(wait.resource) + (wait.mode.empty() ? "" : " (" + cell(wait.mode) + ")") + "\n";
+    out += "    held by  " + held + "\n";
+    if (!wait.detail.empty()) out += "    doing    " + text::shortened(wait.detail, detail_characters) + "\n";
+  }
+  return out;
+}
+
+std::string steps_text(const Incident& incident) {
+  Table table;
+  for (const auto& step : incident.steps) table.add({"  +" + ms(step.after_us), text::visible(step.what)});
+  return table.text();
+}
+
+std::string outcome_text(const Incident& incident) {
+  std::string outcome = name(incident.outcome);
+  if (incident.resolve_us > 0) outcome += " in " + ms(incident.resolve_us);
+  return outcome;
+}
+
+}  // namespace
+
+std::string status_text(const StatusView& status) {
+  std::string out = degraded_text(status);
+  out += "coordinator " + cell(status.version) + ", epoch " + std::to_string(status.epoch) + ", up " +
+         text::span(status.uptime_s * 1000) + ", policy " + cell(status.policy) + "\n";
+  out += counted(status.txns, "transaction") + ", " + counted(status.waits, "wait") + ", " +
+         counted(status.edges, "edge") + "\n\n";
+  out += status.sites.empty() ? "no site has reported yet: start an agent with --coordinator\n" : sites_table(status);
+  if (status.counters.empty()) return out;
+  Table table;
+  table.add({"COUNTER", "SINCE START"});
+  for (const auto& [key, count] : status.counters) table.add({cell(key), std::to_string(count)});
+  return out + "\n" + table.text();
+}
+
+std::string deadlocks_table(const std::vector<Incident>& incidents) {
+  if (incidents.empty()) return "no deadlocks so far\n";
+  Table table;
+  table.add({"FOUND", "ID", "OUTCOME", "VICTIM", "MEMBERS", "SITES", "CONFIRMED IN", "RESOLVED IN"});
+  for (const auto& incident : incidents) {
+    std::set<SiteId> sites;
+    std::vector<TxnId> members;
+    for (const auto& edge : incident.edges) sites.insert(edge.wait.site);
+    for (const auto& member : incident.txns) members.push_back(member.txn);
+    table.add({text::utc(incident.found_unix_us), cell(incident.id), name(incident.outcome),
+               incident.victims.empty() ? "-" : listed(incident.victims),
+               std::to_string(members.size()) + ": " + cell(listed(members)), listed(sites), ms(incident.confirm_us),
+               incident.resolve_us > 0 ? ms(incident.resolve_us) : "-"});
+  }
+  return table.text();
+}
+
+std::string story(const Incident& incident) {
+  std::map<TxnId, std::string> labels;
+  std::string victims, spared;
+  for (const auto& member : incident.txns) labels.emplace(member.txn, member.info.label);
+  for (const auto& victim : incident.victims) victims += (victims.empty() ? "" : ", ") + named(victim, labels);
+  for (const auto& member : incident.txns)
+    if (!member.victim) spared += (spared.empty() ? "" : ", ") + named(member.txn, labels);
+
+  std::string out = "Deadlock " + text::visible(incident.id) + ", found " + text::utc(incident.found_unix_us) + ", " +
+                    outcome_text(incident) + "\n\n";
+  out += "Who waited for whom, as confirmed by the sites:\n" + waits_text(incident, labels);
+  out += "\nVictim:  " + (victims.empty() ? "none" : victims) + "\n";
+  out += "Why:     " + (incident.why.empty() ? "-" : text::visible(incident.why)) + " (policy " +
+         cell(incident.policy) + ")\n";
+  out += "Spared:  " + (spared.empty() ? "nobody" : spared) + "\n";
+  return out + "\nWhat was done, and when after it was found:\n" + steps_text(incident);
+}
+
+}  // namespace gordian::cli

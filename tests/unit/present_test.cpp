@@ -1,0 +1,85 @@
+// The texts for people: what must be seen is there, and nothing in an id can forge a line.
+#include "cli/present.hpp"
+
+#include <doctest/doctest.h>
+
+#include "incidents.hpp"
+
+using namespace gordian;
+using namespace gordian::cli;
+using namespace gordian::coordinator;
+
+namespace {
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+StatusView two_sites() {
+  StatusView status;
+  status.version = "0.1.0";
+  status.epoch = 7;
+  status.uptime_s = 200;
+  status.policy = "youngest";
+  status.sites = {{SiteId("berlin"), "postgresql", "host=b", "gordian-postgres 0.1.0", SiteView::State::complete, 9, 12,
+                   104, 3, false},
+                  {SiteId("paris\n\x1b[2J"), "", "", "", SiteView::State::missing}};
+  status.waits = 1;
+  status.counters = {{"deltas", 12}};
+  return status;
+}
+
+}  // namespace
+
+TEST_CASE("a degraded status says so first, and which sites are away") {
+  StatusView status = two_sites();
+  CHECK(!contains(status_text(status), "DEGRADED"));
+  status.degraded = true;
+  const std::string text = status_text(status);
+  INFO(text);
+  CHECK(text.starts_with("DEGRADED: waits are missing from sites paris\\x0a\\x1b[2J (missing)"));
+  CHECK(contains(text, "coordinator 0.1.0, epoch 7, up 3 min 20 s, policy youngest\n"));
+  CHECK(contains(text, "0 transactions, 1 wait, 0 edges"));
+  CHECK(contains(text,
+                 "berlin            complete  postgresql  3      104 ms ago  engine           "
+                       "gordian-postgres 0.1.0  host=b\n"));
+  CHECK(contains(text, "paris\\x0a\\x1b[2J  missing   -           0      never       -"));
+  CHECK(contains(text, "deltas   12\n"));
+  CHECK(contains(status_text(StatusView{}), "no site has reported yet"));
+}
+
+TEST_CASE("deadlocks are one line each") {
+  const std::string text = deadlocks_table({gordian::test::crossing_incident(), Incident{}});
+  INFO(text);
+  CHECK(contains(text,
+                 "\n2026-09-21 14:13:20.123Z  7-12  resolved   shop-17  2: shop-16, shop-17  berlin, paris  1.5 ms     "
+                 "   4.2 ms\n"));
+  CHECK(std::count(text.begin(), text.end(), '\n') == 3);
+  CHECK(deadlocks_table({}) == "no deadlocks so far\n");
+}
+
+TEST_CASE("the story of an incident") {
+  Incident incident = gordian::test::crossing_incident();
+  incident.edges.push_back(incident.edges[0]);
+  incident.edges.back().blocker = TxnId("third");
+  CHECK(story(incident) ==
+        "Deadlock 7-12, found 2026-09-21 14:13:20.123Z, resolved in 4.2 ms\n"
+        "\n"
+        "Who waited for whom, as confirmed by the sites:\n"
+        "  shop-16 (billing) had waited 3.2 s at site berlin\n"
+        "    for      transaction 742 (ShareLock)\n"
+        "    held by  shop-17 (orders) and third\n"
+        "    doing    UPDATE account SET balance = balance - 10 WHERE id = 2\n"
+        "  shop-17 (orders) had waited 104 ms at site paris\n"
+        "    for      transaction 901 (ShareLock)\n"
+        "    held by  shop-16 (billing)\n"
+        "    doing    UPDATE account SET balance = balance + 10 WHERE id = 1\n"
+        "\n"
+        "Victim:  shop-17 (orders)\n"
+        "Why:     shop-17 is the youngest of 2: it began last (policy youngest)\n"
+        "Spared:  shop-16 (billing)\n"
+        "\n"
+        "What was done, and when after it was found:\n"
+        "  +0 us    found\n"
+        "  +1.5 ms  confirmed\n"
+        "  +1.6 ms  abort of shop-17 ordered at site paris\n"
+        "  +4.2 ms  shop-17 aborted at site paris\n");
+}
