@@ -18,7 +18,7 @@ using coordinator::IncidentStep;
 using coordinator::IncidentTxn;
 
 constexpr int application_id = 0x47524449;  // "GRDI": tells a Gordian history from other SQLite files
-constexpr int schema_version = 1;  // PRAGMA user_version; a change of the tables raises it and adds a step
+constexpr int schema_version = 1;           // PRAGMA user_version; a change of the tables raises it and adds a step
 
 // Ids and texts are opaque bytes, stored as they are. Unsigned 64-bit numbers are stored with the same bits.
 constexpr const char* schema = R"sql(
@@ -66,9 +66,7 @@ IdType id(const SQLite::Column& column) {
   return *std::move(parsed);
 }
 
-int pragma(SQLite::Database& db, const char* name) {
-  return db.execAndGet(std::string("PRAGMA ") + name).getInt();
-}
+int pragma(SQLite::Database& db, const char* name) { return db.execAndGet(std::string("PRAGMA ") + name).getInt(); }
 
 /// True if the file is ours, false if it is empty. Only reads.
 bool recognise(SQLite::Database& db) {
@@ -82,8 +80,7 @@ bool recognise(SQLite::Database& db) {
                    std::to_string(schema_version) + "; use the Gordian that wrote it, or name another file"};
   const std::string sound = db.execAndGet("PRAGMA quick_check(1)").getString();
   if (sound != "ok")
-    throw Unusable{"it is damaged (" + sound +
-                   "); move it away, or mend it with sqlite3 and its command .recover"};
+    throw Unusable{"it is damaged (" + sound + "); move it away, or mend it with sqlite3 and its command .recover"};
   return true;
 }
 
@@ -97,21 +94,15 @@ void create(SQLite::Database& db) {
 
 std::string explain(const SQLite::Exception& error) {
   switch (error.getErrorCode()) {
-    case SQLITE_NOTADB:
-      return "it is not a SQLite database; name another file";
+    case SQLITE_NOTADB: return "it is not a SQLite database; name another file";
     case SQLITE_CORRUPT:
       return "it is damaged (" + std::string(error.what()) +
              "); move it away, or mend it with sqlite3 and its command .recover";
-    case SQLITE_CANTOPEN:
-      return "it cannot be opened or made; its directory must exist and be writable";
-    case SQLITE_READONLY:
-      return "it cannot be written; give this user the right to write it";
-    case SQLITE_FULL:
-      return "the disk is full";
-    case SQLITE_BUSY:
-      return "another program keeps it locked";
-    default:
-      return error.what();
+    case SQLITE_CANTOPEN: return "it cannot be opened or made; its directory must exist and be writable";
+    case SQLITE_READONLY: return "it cannot be written; give this user the right to write it";
+    case SQLITE_FULL: return "the disk is full";
+    case SQLITE_BUSY: return "another program keeps it locked";
+    default: return error.what();
   }
 }
 
@@ -178,8 +169,7 @@ class History::Impl {
         "resolve_us) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         incident.id, bits(incident.epoch), bits(incident.number), incident.found_unix_us,
-        static_cast<int>(incident.outcome), incident.policy, incident.why, incident.confirm_us,
-        incident.resolve_us);
+        static_cast<int>(incident.outcome), incident.policy, incident.why, incident.confirm_us, incident.resolve_us);
     put_parts(incident, db_.getLastInsertRowid());
     std::size_t count = incidents_ + (replaced ? 0 : 1);
     if (count > incidents_max_) {
@@ -192,10 +182,9 @@ class History::Impl {
   }
 
   std::vector<Incident> list(std::size_t limit, const std::optional<std::string>& only) {
-    SQLite::Statement row(
-        db_,
-        "SELECT key, id, epoch, number, found_unix_us, outcome, policy, why, confirm_us, resolve_us "
-        "FROM incidents WHERE ?1 IS NULL OR id = ?1 ORDER BY epoch DESC, number DESC LIMIT ?2");
+    SQLite::Statement row(db_,
+                          "SELECT key, id, epoch, number, found_unix_us, outcome, policy, why, confirm_us, resolve_us "
+                          "FROM incidents WHERE ?1 IS NULL OR id = ?1 ORDER BY epoch DESC, number DESC LIMIT ?2");
     if (only) row.bind(1, *only);
     row.bind(2, bits(std::min<std::uint64_t>(limit, std::numeric_limits<std::int64_t>::max())));
     std::vector<Incident> incidents;
@@ -234,13 +223,11 @@ class History::Impl {
 
   void put_parts(const Incident& incident, std::int64_t key) {
     std::int64_t place = 0;
-    for (const auto& victim : incident.victims)
-      run("INSERT INTO victims VALUES (?, ?, ?)", key, place++, victim.str());
+    for (const auto& victim : incident.victims) run("INSERT INTO victims VALUES (?, ?, ?)", key, place++, victim.str());
     for (const auto& [txn, info, victim] : incident.txns) {
       SQLite::Statement row(db_, "INSERT INTO txns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
-      SQLite::bind(row, key, place++, txn.str(), victim ? 1 : 0, 0.0, storable(info.priority),
-                   storable(info.locks), storable(info.work), storable(info.restarts),
-                   static_cast<int>(info.victim_class), info.label);
+      SQLite::bind(row, key, place++, txn.str(), victim ? 1 : 0, 0.0, storable(info.priority), storable(info.locks),
+                   storable(info.work), storable(info.restarts), static_cast<int>(info.victim_class), info.label);
       if (info.start) {
         row.bind(5, storable(*info.start));
       } else {
@@ -278,10 +265,9 @@ class History::Impl {
       incident.txns.push_back(std::move(member));
     }
 
-    SQLite::Statement edge(
-        db_,
-        "SELECT waiter, blocker, site, incarnation, sequence, resource, mode, detail, age_ms "
-        "FROM edges WHERE incident = ? ORDER BY place");
+    SQLite::Statement edge(db_,
+                           "SELECT waiter, blocker, site, incarnation, sequence, resource, mode, detail, age_ms "
+                           "FROM edges WHERE incident = ? ORDER BY place");
     edge.bind(1, key);
     while (edge.executeStep())
       incident.edges.push_back(
@@ -292,8 +278,7 @@ class History::Impl {
 
     SQLite::Statement step(db_, "SELECT after_us, what FROM steps WHERE incident = ? ORDER BY place");
     step.bind(1, key);
-    while (step.executeStep())
-      incident.steps.push_back({step.getColumn(0).getInt64(), step.getColumn(1).getString()});
+    while (step.executeStep()) incident.steps.push_back({step.getColumn(0).getInt64(), step.getColumn(1).getString()});
   }
 
   std::filesystem::path file_;
