@@ -9,6 +9,8 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds pause_max{50};
+/// How long a session may take to react to a signal.
+constexpr milliseconds reaction_min{500};
 /// An order may be repeated by a coordinator this much later.
 constexpr std::chrono::minutes remember_for{1};
 
@@ -178,8 +180,11 @@ Orders::Step Orders::wait_until_free(Connection& connection, Task& task, const B
     ++counters_.cancel_found_wait_gone;
     return Verdict::stale;
   }
-  const auto patience =
-      task.terminated ? time_for(task.order) : std::min(options_.idle_branch_grace, time_for(task.order));
+  // An aborted transaction that keeps locks is up to its client now. Anything else is still on its way.
+  const auto enough = task.terminated    ? task.order.grace
+                      : state->aborted() ? options_.idle_branch_grace
+                                         : std::max(options_.idle_branch_grace, reaction_min);
+  const auto patience = std::min(enough, time_for(task.order));
   if (now - task.began < patience) return Verdict::pending;
   task.why_not =
       to_text(branch) + (task.terminated ? " was terminated, but has not ended yet"
