@@ -40,6 +40,7 @@ class PostgresCase(unittest.TestCase):
             agent.wait_until_connected()
 
     def setUp(self):
+        wait_until(lambda: not self.cli.graph()["waits"], 10, "the waits of the test before are over", 0.02)
         self.known = {incident["id"] for incident in self.cli.deadlocks()["incidents"]}
 
     def session(self, site, application_name="", **more):

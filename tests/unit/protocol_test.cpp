@@ -339,6 +339,17 @@ TEST_CASE("orders of an older epoch are refused, and a coordinator rises above w
   CHECK(w.engines.at("a").core->status().orders_refused == 1);
 }
 
+TEST_CASE("a coordinator that forgot everything does not use its predecessor's epoch again") {
+  World w;
+  w.add("a");
+  REQUIRE(w.boss->status(w.time()).epoch == 1);
+  w.start_boss();
+  w.pass(1500);
+  CHECK(w.boss->status(w.time()).epoch == 2);
+  w.pass(5000);
+  CHECK(w.boss->status(w.time()).epoch == 2);  // and keeps its own
+}
+
 TEST_CASE("a victim that does not die: the order is escalated, then another victim is chosen") {
   World w;
   w.add("a"), w.add("b");

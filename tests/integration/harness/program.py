@@ -122,10 +122,13 @@ class Program:
         return self.start()
 
     def __exit__(self, *_):
+        """Stops it. Raises if it ended in another way than well, or by the test's kill()."""
         try:
             if self.running():
                 self.signal(signal.SIGCONT)  # in case the test had stopped it
                 self.stop()
+            if self.process.returncode not in (0, -signal.SIGKILL):
+                raise AssertionError(f"{self.arguments[0]} ended with {self.process.returncode}:\n{self.stderr}")
         finally:
             self.close()
 

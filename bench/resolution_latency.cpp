@@ -1,0 +1,306 @@
+// How fast a deadlock is broken: from the report of the closing wait to the victim's abort callback, next to a raw ZeroMQ
+// DEALER-ROUTER round trip of equal size between processes, in the same run and in turn with it.
+//
+// Real programs: the coordinator is the gordiand beside this binary, site a is a process of its own, and site b, which reports
+// the closing wait and has the victim, is this one, so that one clock sees both ends. The floor is two round trips: report
+// and question, answers and order.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <gordian/agent.hpp>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <thread>
+#include <zmq.hpp>
+
+#include "child.hpp"
+#include "wire/codec.hpp"
+
+namespace gordian::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Json = nlohmann::ordered_json;
+using namespace std::chrono_literals;
+
+constexpr auto give_up_after = 10s;
+// Before each measurement everything comes to rest, so that both kinds find sleeping threads.
+constexpr auto rest = 2ms;
+
+double us_since(Clock::time_point start, Clock::time_point end = Clock::now()) {
+  return std::chrono::duration<double, std::micro>(end - start).count();
+}
+
+[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
+
+template <class Condition>
+void wait_until(Condition condition, const std::string& what) {
+  for (const auto deadline = Clock::now() + give_up_after; !condition(); std::this_thread::sleep_for(200us))
+    if (Clock::now() > deadline) fail("not within 10 s: " + what);
+}
+
+TxnId txn(int number, int round) { return TxnId("T" + std::to_string(number) + "-" + std::to_string(round)); }
+
+Wait wait_for(TxnId waiter, TxnId blocker) { return {std::move(waiter), {{std::move(blocker)}}, "row", "X", "", 0us}; }
+
+AgentOptions options_of(const std::string& endpoint, const char* site) {
+  return {.coordinator = endpoint, .site = SiteId(site), .engine = "benchmark", .label = {}, .publish_after = 0us, .limits = {}};
+}
+
+Agent start(AgentOptions options, AgentCallbacks callbacks) {
+  auto agent = Agent::start(std::move(options), std::move(callbacks));
+  if (!agent) fail(agent.error().message);
+  return std::move(*agent);
+}
+
+// --- The other processes ---
+
+/// Site a: for each round that is named on a line, T1 waits for T2, until T2's locks are ordered to be freed.
+void run_holder(const std::string& endpoint) {
+  std::atomic<Agent*> self{nullptr};
+  auto agent = start(options_of(endpoint, "a"), {.on_abort = [&self](const AbortOrder& order, const AbortAnswer& answer) {
+                                                   self.load()->end_wait(order.wait);
+                                                   answer.done();
+                                                 }});
+  self = &agent;
+  for (std::string line; std::getline(std::cin, line);) {
+    const int round = std::stoi(line);
+    if (const auto wait = agent.begin_wait(wait_for(txn(1, round), txn(2, round))); !wait) fail(wait.error().message);
+  }
+}
+
+void run_echo(const std::string& endpoint) {
+  zmq::context_t context;
+  zmq::socket_t router(context, zmq::socket_type::router);
+  router.bind(endpoint);
+  std::cout << router.get(zmq::sockopt::last_endpoint) << std::endl;
+  for (;;) {
+    zmq::message_t id;
+    zmq::message_t body;
+    if (!router.recv(id) || !router.recv(body)) continue;
+    router.send(id, zmq::send_flags::sndmore);
+    router.send(body, zmq::send_flags::none);
+  }
+}
+
+// --- This process ---
+
+class Dealer {
+ public:
+  explicit Dealer(const std::string& endpoint) : socket_(context_, zmq::socket_type::dealer) {
+    socket_.set(zmq::sockopt::linger, 0);
+    socket_.set(zmq::sockopt::rcvtimeo, 10'000);
+    socket_.connect(endpoint);
+  }
+  zmq::message_t ask(const std::string& message) {
+    zmq::message_t answer;
+    socket_.send(zmq::buffer(message), zmq::send_flags::none);
+    if (!socket_.recv(answer)) fail("no answer within 10 s");
+    return answer;
+  }
+
+ private:
+  zmq::context_t context_;
+  zmq::socket_t socket_;
+};
+
+class Coordinator {
+ public:
+  explicit Coordinator(const std::string& endpoint) : dealer_(endpoint) {}
+  /// Until it knows so many sites with their snapshots, and so many waits.
+  void wait_until_it_has(std::size_t sites, std::size_t waits) {
+    wait_until(
+        [&] {
+          const auto reply = wire::decode_reply(dealer_.ask(wire::encode(wire::Request(wire::Query{1, "status", ""}))).to_string());
+          const auto status = Json::parse(std::get<wire::Answer>(reply.value()).body);
+          const auto complete = std::count_if(status["sites"].begin(), status["sites"].end(),
+                                              [](const Json& site) { return site["state"] == "complete"; });
+          return static_cast<std::size_t>(complete) == sites && status["waits"] == waits;
+        },
+        std::to_string(sites) + " sites and " + std::to_string(waits) + " waits at the coordinator");
+  }
+
+ private:
+  Dealer dealer_;
+};
+
+/// Site b.
+class Victim {
+ public:
+  explicit Victim(const std::string& endpoint)
+      : agent_(start(options_of(endpoint, "b"), {.on_abort = [this](const AbortOrder& order, const AbortAnswer& answer) {
+                       const auto now = Clock::now();
+                       answer.done();
+                       aborted_.set_value({now, order.victim});
+                     }})) {}
+
+  /// Closes the cycle of that round; microseconds to the abort.
+  double close_cycle(int round) {
+    aborted_ = {};
+    auto aborted = aborted_.get_future();
+    const auto reported = Clock::now();
+    if (const auto wait = agent_.begin_wait(wait_for(txn(2, round), txn(1, round))); !wait) fail(wait.error().message);
+    if (aborted.wait_for(give_up_after) != std::future_status::ready) {
+      const auto status = agent_.status();
+      fail("round " + std::to_string(round) + ": not broken within 10 s; site b is " + (status.connected ? "" : "not ") +
+           "connected, has answered " + std::to_string(status.confirmations) + " confirmations and carried out " +
+           std::to_string(status.aborts_done) + " orders");
+    }
+    const auto [when, victim] = aborted.get();
+    if (victim != txn(2, round)) fail("the victim was " + victim.str());
+    return us_since(reported, when);
+  }
+
+ private:
+  std::promise<std::pair<Clock::time_point, TxnId>> aborted_;
+  Agent agent_;  // last: its callback uses what is above
+};
+
+struct Samples {
+  std::vector<double> raw_us;
+  std::vector<double> resolution_us;
+};
+
+double percentile(std::vector<double> values, double p) {
+  const auto at = values.begin() + static_cast<std::ptrdiff_t>(p / 100 * static_cast<double>(values.size() - 1) + 0.5);
+  std::nth_element(values.begin(), at, values.end());
+  return *at;
+}
+
+std::string encoded_closing_wait() {
+  const wire::Delta delta{1'700'000'000'000'000, 1000, {wire::WaitChange{1000, wait_for(txn(2, 1000), txn(1, 1000))}}};
+  return wire::encode(wire::Request(wire::FromAgent(delta)));
+}
+
+/// One transport: batches of rounds, in each of which both are measured in turn.
+std::vector<Samples> measure(const std::string& transport, int batches, int rounds) {
+  const auto folder = std::filesystem::temp_directory_path() / ("gordian-bench-" + std::to_string(getpid()) + "-" + transport);
+  std::filesystem::create_directory(folder);
+  const std::shared_ptr<void> remove(nullptr, [&](void*) { std::filesystem::remove_all(folder); });
+  const auto listen = [&](const char* name) {
+    return transport == "ipc" ? "ipc://" + (folder / name).string() : std::string("tcp://127.0.0.1:*");
+  };
+  const auto self = own_folder() + "/resolution_latency";
+  const auto endpoint_file = (folder / "endpoint").string();
+  Child gordiand({own_folder() + "/gordiand", "--listen", listen("gordiand"), "--endpoint-file", endpoint_file, "--history",
+                  (folder / "history.db").string(), "--log-level", "error"});
+  std::string endpoint;
+  wait_until([&] { return bool(std::getline(std::ifstream(endpoint_file), endpoint)); }, "gordiand listens");
+  Child holder({self, "--role", "holder", "--endpoint", endpoint});
+  Child echo({self, "--role", "echo", "--endpoint", listen("echo")});
+
+  Dealer raw(echo.read_line());
+  Coordinator coordinator(endpoint);
+  Victim victim(endpoint);
+  coordinator.wait_until_it_has(2, 0);
+  const auto message = encoded_closing_wait();
+  std::vector<Samples> samples(static_cast<std::size_t>(batches));
+  constexpr int warm_up = 20;
+  for (int round = -warm_up; round < batches * rounds; ++round) {
+    const int name = round + warm_up;
+    holder.write_line(std::to_string(name));
+    coordinator.wait_until_it_has(2, 1);
+    std::this_thread::sleep_for(rest);
+    const auto sent = Clock::now();
+    (void)raw.ask(message);
+    const double raw_us = us_since(sent);
+    std::this_thread::sleep_for(rest);
+    const double resolution_us = victim.close_cycle(name);
+    coordinator.wait_until_it_has(2, 0);
+    if (round < 0) continue;
+    auto& batch = samples[static_cast<std::size_t>(round / rounds)];
+    batch.raw_us.push_back(raw_us);
+    batch.resolution_us.push_back(resolution_us);
+  }
+  return samples;
+}
+
+Json summary(const std::vector<double>& us) {
+  return {{"median", percentile(us, 50)}, {"p99", percentile(us, 99)}};
+}
+
+Json report(const std::string& transport, const std::vector<Samples>& batches) {
+  Samples all;
+  Json ratios = Json::array();
+  for (const auto& batch : batches) {
+    all.raw_us.insert(all.raw_us.end(), batch.raw_us.begin(), batch.raw_us.end());
+    all.resolution_us.insert(all.resolution_us.end(), batch.resolution_us.begin(), batch.resolution_us.end());
+    ratios.push_back(percentile(batch.resolution_us, 50) / percentile(batch.raw_us, 50));
+  }
+  return {{"transport", transport},
+          {"raw_us", summary(all.raw_us)},
+          {"resolution_us", summary(all.resolution_us)},
+          {"ratio", percentile(all.resolution_us, 50) / percentile(all.raw_us, 50)},
+          {"ratio_of_batches", ratios}};
+}
+
+void print_table(const Json& result) {
+  std::printf("%s, %u cores; %d batches of %d rounds, messages of %zu bytes\n\n", result["cpu"].get<std::string>().c_str(),
+              result["cores"].get<unsigned>(), result["batches"].get<int>(), result["rounds"].get<int>(),
+              result["message_bytes"].get<std::size_t>());
+  std::printf("%-10s %14s %10s %19s %10s %7s   %s\n", "transport", "round trip us", "p99", "to the abort us", "p99", "ratio",
+              "ratio of each batch");
+  for (const auto& row : result["transports"]) {
+    std::printf("%-10s %14.0f %10.0f %19.0f %10.0f %7.2f  ", row["transport"].get<std::string>().c_str(),
+                row["raw_us"]["median"].get<double>(), row["raw_us"]["p99"].get<double>(),
+                row["resolution_us"]["median"].get<double>(), row["resolution_us"]["p99"].get<double>(),
+                row["ratio"].get<double>());
+    for (const auto& ratio : row["ratio_of_batches"]) std::printf(" %.2f", ratio.get<double>());
+    std::printf("\n");
+  }
+}
+
+std::string cpu_model() {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; std::getline(cpuinfo, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "unknown processor";
+}
+
+int run(int argc, char** argv) {
+  int rounds = 300;
+  int batches = 5;
+  std::vector<std::string> transports{"ipc", "tcp"};
+  std::string format = "table";
+  std::string role;
+  std::string endpoint;
+  CLI::App app("From the report of a cycle's closing wait to the victim's abort callback, next to a raw ZeroMQ round trip");
+  app.add_option("--rounds", rounds, "deadlocks in a batch")->check(CLI::Range(1, 1'000'000));
+  app.add_option("--batches", batches, "batches, each with a ratio of its own")->check(CLI::Range(1, 1000));
+  app.add_option("--transport", transports, "ipc, tcp or both")->delimiter(',')->check(CLI::IsMember({"ipc", "tcp"}));
+  app.add_option("--format", format, "table or json")->check(CLI::IsMember({"table", "json"}));
+  app.add_option("--role", role)->group("");  // what this program starts itself as
+  app.add_option("--endpoint", endpoint)->group("");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  if (role == "holder") return run_holder(endpoint), 0;
+  if (role == "echo") return run_echo(endpoint), 0;
+
+  Json result{{"cpu", cpu_model()}, {"cores", std::thread::hardware_concurrency()}, {"batches", batches}, {"rounds", rounds},
+              {"message_bytes", encoded_closing_wait().size()}, {"transports", Json::array()}};
+  for (const auto& transport : transports) result["transports"].push_back(report(transport, measure(transport, batches, rounds)));
+  if (format == "json") {
+    std::cout << result.dump(2) << "\n";
+  } else {
+    print_table(result);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace gordian::bench
+
+int main(int argc, char** argv) {
+  try {
+    return gordian::bench::run(argc, argv);
+  } catch (const std::exception& e) {
+    std::cerr << "resolution_latency: " << e.what() << "\n";
+    return 1;
+  }
+}
