@@ -16,8 +16,8 @@ spdlog::level::level_enum level(coordinator::Note::Level level) {
   return spdlog::level::info;
 }
 
-// An incident changes several times within milliseconds, while orders are on their way. It is written this late: once instead
-// of several times, and when the processors have nothing more urgent to do.
+// While its orders are on their way an incident changes several times within milliseconds, and the processors have more urgent
+// things to do than to write it. It is written once it is settled, or this late.
 constexpr std::chrono::milliseconds store_after{50};
 
 /// Overloads for std::visit.
@@ -101,7 +101,8 @@ void Journal::work_off(const coordinator::Event& event) {
 void Journal::incident_changed(const coordinator::Incident& incident) {
   log_->debug("incident {}: {}", incident.id, coordinator::name(incident.outcome));
   if (recorder_) recorder_->incident(incident);
-  if (unstored_.empty()) store_at_ = Clock::now() + store_after;
+  const bool settled = incident.outcome != coordinator::Incident::Outcome::resolving;
+  if (settled || unstored_.empty()) store_at_ = Clock::now() + (settled ? Clock::duration(0) : store_after);
   unstored_.insert_or_assign(incident.id, incident);
 }
 
