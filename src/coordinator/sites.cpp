@@ -101,9 +101,13 @@ bool Sites::admit(Site& site, const PeerId& peer, const wire::Hello& hello, Time
 
 void Sites::begin_session(Site& site, const PeerId& peer, const wire::Hello& hello, Time now) {
   const bool joined = site.peer.empty();
-  if (!site.peer.empty()) peers_.erase(site.peer);
+  if (!joined) peers_.erase(site.peer);
   if (const auto other = peers_.find(peer); other != peers_.end() && other->second != &site) end_session(*other->second);
-  if (hello.incarnation != site.incarnation) drop_waits(site);
+  if (hello.incarnation != site.incarnation) {
+    drop_waits(site);
+    lost_.push_back(site.slot);  // its numbers name other waits from now on: nothing asked under the old ones is open
+    if (!joined) out_.events.emplace_back(SiteChanged{site.id, SiteChanged::What::lost});
+  }
   site.challenger.reset();
   site.peer = peer;
   site.instance = hello.instance;

@@ -1,6 +1,8 @@
 // The protocol as scenarios: real agents' cores and a real coordinator over a network that the test controls.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "protocol_world.hpp"
 
 using namespace gordian;
@@ -289,6 +291,26 @@ TEST_CASE("two agents with one name: the live one keeps it, a dead one is replac
     w.pass(1200);
     CHECK(say_hello() == "welcome");
   }
+}
+
+TEST_CASE("an agent replaced within its lease: what its predecessor was ordered to do does not reach it") {
+  World w;
+  w.add("a"), w.add("b");
+  w.engines.at("a").obeys = false;
+  cross(w);
+  w.settle();
+  REQUIRE(w.ordered("a") == strings{"T2"});
+  w.add("a", 2);  // the one before it was killed with the order
+  w.pass(w.options.takeover_wait.count() + 300);
+  REQUIRE(w.boss->status(w.time()).sites.at(0).incarnation == 2);
+  w.wait("a", "T2", {"T9"});  // the same number as the wait of the order, and no deadlock
+  w.pass(3 * w.options.abort_grace.count());
+  CHECK(w.ordered("a").empty());
+  CHECK(w.incidents().at(0).outcome != Outcome::resolving);
+  CHECK(std::any_of(w.events.begin(), w.events.end(), [](const auto& event) {  // a recording must know that its waits went
+    const auto* site = std::get_if<coordinator::SiteChanged>(&event);
+    return site != nullptr && site->site == SiteId("a") && site->what == coordinator::SiteChanged::What::lost;
+  }));
 }
 
 TEST_CASE("a clock that was set back: the agent takes a larger incarnation than the one before it") {

@@ -75,6 +75,12 @@ class Program:
     def running(self):
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def state(self):
+        """What the kernel says of it: "R (running)", "S (sleeping)", "T (stopped)", …"""
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return re.search(r"^State:\s*(.*)$", status, re.MULTILINE)[1]
+
     def wait_for_output(self, pattern, timeout=10.0):
         """The first match of the regular expression in what it printed (stdout, then stderr)."""
 
