@@ -275,7 +275,7 @@ Incident incident_of(const Object& object) {
   incident.epoch = object.get<std::uint64_t>("epoch");
   incident.number = object.get<std::uint64_t>("number");
   incident.found_unix_us = object.get<std::int64_t>("found_unix_us");
-  incident.outcome = object.one_of<Incident::Outcome>("outcome", {"resolving", "resolved", "unresolved", "failed"});
+  incident.outcome = object.one_of<Incident::Outcome>("outcome", {"resolving", "resolved", "unresolved", "failed", "dissolved"});
   incident.policy = object.get<std::string>("policy");
   incident.why = object.get<std::string>("why");
   incident.confirm_us = object.get<std::int64_t>("confirm_us");

@@ -251,7 +251,7 @@ class History::Impl {
       incident.number = number(row.getColumn(3));
       incident.found_unix_us = row.getColumn(4).getInt64();
       const int outcome = row.getColumn(5).getInt();
-      if (outcome < 0 || outcome > static_cast<int>(Incident::Outcome::failed))
+      if (outcome < 0 || outcome > static_cast<int>(Incident::Outcome::dissolved))
         throw Unusable{"it is damaged: incident " + incident.id + " has outcome " + std::to_string(outcome)};
       incident.outcome = static_cast<Incident::Outcome>(outcome);
       incident.policy = row.getColumn(6).getString();

@@ -100,7 +100,7 @@ class KilledClientTest(FaultCase):
             return all(incident["outcome"] != "resolving" for incident in found) and found
 
         incidents = wait_until(settled, 15, lambda: f"every incident is settled: {self.cli.deadlocks()}", 0.02)
-        self.assertEqual({incident["outcome"] for incident in incidents}, {"resolved"}, incidents)
+        self.assertLessEqual({incident["outcome"] for incident in incidents}, {"resolved", "dissolved"}, incidents)
         for incident in incidents:
             self.assertTrue(all(victim.startswith("victim") for victim in incident["victims"]), incident)
             cancelled.update(incident["victims"])

@@ -81,6 +81,35 @@ TEST_CASE("a wait that ended after the confirmation, before the order: the order
   CHECK(w.ordered("a").empty());
   CHECK(w.counter("aborts") == 0);
   CHECK(w.incidents()[0].steps.back().what == "T2: nothing to do at site a, the wait was over");
+  CHECK(w.incidents()[0].outcome == Outcome::dissolved);
+}
+
+TEST_CASE("one 'no' is enough: the candidate is dropped though another site has not answered yet") {
+  World w;
+  w.add("a", 1, [](agent::Options& o) { o.engine_confirms = true; });  // asks its server, and has not answered
+  w.add("b");
+  cross(w);
+  w.speak(), w.deliver_to_boss();
+  w.end("b", "T1");
+  w.settle();
+  CHECK(w.counter("candidates_denied") == 1);
+}
+
+TEST_CASE("the answer to an order is lost: the order given again is answered as before, and the other branches follow") {
+  World w;
+  w.add("a"), w.add("b");
+  cross(w);
+  bool lost = false;
+  w.lose_request = [&](const auto&, const wire::Request& r) {
+    const auto* m = std::get_if<wire::FromAgent>(&r);
+    return m != nullptr && std::holds_alternative<wire::Aborted>(*m) && !std::exchange(lost, true);
+  };
+  w.settle();
+  CHECK(w.ordered("b").empty());
+  w.pass(2500);
+  CHECK(w.ordered("a").size() == 1);  // carried out once
+  CHECK(w.ordered("b") == strings{"T2"});
+  CHECK(w.incidents().at(0).outcome == Outcome::resolved);
 }
 
 TEST_CASE("the same pair waits anew: the old question does not confirm the new wait") {
