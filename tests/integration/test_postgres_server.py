@@ -57,15 +57,13 @@ class AwayTest(PostgresCase):
         statement.result(10)
 
     def test_agent_stops_at_once_though_its_server_hangs(self):
-        with PostgresServer() as server, PostgresAgent("c", server, self.gordiand.endpoint, "--reply-limit", "30s") as agent:
-            agent.wait_until_connected()
+        with PostgresServer() as server:
             server.suspend()
-            try:
-                wait_until(lambda: unread_bytes(server.port) > 0, 5, "it is in the middle of a question")
+            with PostgresAgent("c", server, self.gordiand.endpoint, "--reply-limit", "30s") as agent:
+                self.cli.wait_for_sites("c")
+                wait_until(lambda: unread_bytes(server.port) > 0, 5, "it waits for the server's answer")
                 self.assertEqual(agent.stop(), 0)
                 self.assertLess(agent.stop_seconds, 1.0)
-            finally:
-                server.resume()
         wait_until(lambda: (self.cli.site("c") or {}).get("state") != "complete", 5, "it said goodbye")
 
 
