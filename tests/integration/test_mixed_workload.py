@@ -21,7 +21,7 @@ from workload import CANCELLED, LOCAL_DEADLOCK, TERMINATED, Canceller, Story, Wo
 SECONDS = float(os.environ.get("GORDIAN_WORKLOAD_SECONDS", "60"))
 CLIENTS = 8
 BLOCKED_MAX_S = 10.0
-WINDOW_S = 2.0
+GAP_MAX_S = 6.0  # between two commits of anybody; a deadlock that nobody breaks would last to the end
 CANCEL_ARRIVES_S = 2.0  # a user's cancel is a signal: it may hit a moment after it was sent
 
 LOGGED = re.compile(r"^\S+ \S+ \S+ \[(\d+)\] .*?\b(?:ERROR|FATAL):  (.*)$", re.MULTILINE)
@@ -143,10 +143,12 @@ class MixedWorkloadTest(PostgresCase):
 
         return wait_until(settled, 15, self.everything, 0.05)[0]
 
+    def longest_gap(self, began):
+        moments = [began, *sorted(self.story.commits), began + SECONDS]
+        return max(after - before for before, after in zip(moments, moments[1:]))
+
     def check_throughput(self, began):
-        windows = collections.Counter(int((moment - began) / WINDOW_S) for moment in self.story.commits)
-        idle = [window * WINDOW_S for window in range(int(SECONDS / WINDOW_S)) if not windows[window]]
-        self.assertEqual(idle, [], f"no commit in the {WINDOW_S:.0f} s from these moments on; commits: {dict(windows)}")
+        self.assertLess(self.longest_gap(began), GAP_MAX_S, "seconds without a commit of anybody")
 
     def check_incidents(self, incidents):
         for incident in incidents:
@@ -183,7 +185,7 @@ class MixedWorkloadTest(PostgresCase):
         self.assertFalse(any(txn["condemned"] for txn in self.cli.graph()["txns"]))
         self.assertFalse(self.cli.status()["degraded"])
 
-    def summary(self, incidents, accounts):
+    def summary(self, began, incidents, accounts):
         times = [incident["resolve_us"] / 1000 for incident in incidents if incident["resolve_us"] > 0]
         victims = {victim for incident in incidents for victim in incident["victims"]}
         errors = [1000 * f.waited_s for f in self.story.failures if f.txn in victims and f.kind == CANCELLED]
@@ -193,14 +195,14 @@ class MixedWorkloadTest(PostgresCase):
         return (f"{SECONDS:.0f} s, {CLIENTS} clients: {len(self.story.commits)} commits ({len(self.story.two_phase)} in two phases), "
                 f"{len(incidents)} deadlocks resolved, median {statistics.median(times or [0]):.1f} ms from found to aborted; "
                 f"a victim's statement had run for {statistics.median(errors or [0]):.0f} ms (median); "
-                f"longest statement {self.blocked_longest_s:.1f} s; aborts: {dict(accounts.reasons)}; "
+                f"longest statement {self.blocked_longest_s:.1f} s, longest pause between commits {self.longest_gap(began):.1f} s; aborts: {dict(accounts.reasons)}; "
                 f"{len(self.story.rolled_back_to_savepoint)} went on from a savepoint; {dropped}")
 
     def test_every_deadlock_is_broken_and_every_abort_accounted_for(self):
         began = self.run_workload()
         incidents = self.all_incidents()
         accounts = Accounts(self.story, incidents)
-        print(self.summary(incidents, accounts), file=sys.stderr)
+        print(self.summary(began, incidents, accounts), file=sys.stderr)
         self.assertEqual(accounts.unaccounted, [], "errors that nobody answers for")
         self.assertGreater(len(incidents), 0)
         self.check_incidents(incidents)
