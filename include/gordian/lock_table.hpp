@@ -140,11 +140,11 @@ struct WaitBegun {
   WaitNumber wait;
   std::string resource;
   TxnId waiter;
-  Mode mode;        ///< asked for; the target of a conversion
-  bool conversion;  ///< the waiter holds the resource already: it is no blocker of its own
-  ModeSet groups;   ///< the holder groups that stand in its way; their members are hard blockers
-  Ticket ticket;    ///< waits of one k-of-n call share it
-  std::size_t need; ///< so many of the call's waits must end for it to go on
+  Mode mode;         ///< asked for; the target of a conversion
+  bool conversion;   ///< the waiter holds the resource already: it is no blocker of its own
+  ModeSet groups;    ///< the holder groups that stand in its way; their members are hard blockers
+  Ticket ticket;     ///< waits of one k-of-n call share it
+  std::size_t need;  ///< so many of the call's waits must end for it to go on
   std::uint64_t step;
 };
 
@@ -159,7 +159,8 @@ class WaitObserver {
   virtual void holder_left(const std::string& resource, Mode group, const TxnId& txn, std::uint64_t step) = 0;
   /// Waits in `mode` that began after `front` (and no conversions) stand behind that request: a soft blocker, reported
   /// only while no holder stands in the way of `mode`. None: nobody is in the way.
-  virtual void front_changed(const std::string& resource, Mode mode, std::optional<WaitNumber> front, std::uint64_t step) = 0;
+  virtual void front_changed(const std::string& resource, Mode mode, std::optional<WaitNumber> front,
+                             std::uint64_t step) = 0;
   /// The last wait for it is over: its groups are forgotten.
   virtual void resource_calm(const std::string& resource, std::uint64_t step) = 0;
 };
@@ -195,8 +196,8 @@ struct LockTableOptions {
   Strategy strategy = Strategy::detect;
   Micros lock_timeout = 10'000'000;  ///< for Strategy::timeout
   ModeMatrix modes = gordian::modes::standard();
-  char separator = '/';      ///< of the parts of a path (lock_path)
-  std::size_t shards = 64;   ///< rounded up to a power of two, at most 65536
+  char separator = '/';         ///< of the parts of a path (lock_path)
+  std::size_t shards = 64;      ///< rounded up to a power of two, at most 65536
   std::uint64_t hash_seed = 0;  ///< give a random one where strangers choose the names
   LockLimits limits;
   LockEvents* events = nullptr;      ///< borrowed; none: only requests that do not wait make sense
@@ -218,7 +219,8 @@ class LockTxn {
   ~LockTxn();
 
   /// Errors: any. What the transaction holds already is raised to a mode that covers both, or counted once more.
-  [[nodiscard]] tl::expected<LockAnswer, LockError> lock(std::string_view key, Mode mode, const LockOptions& options = {});
+  [[nodiscard]] tl::expected<LockAnswer, LockError> lock(std::string_view key, Mode mode,
+                                                         const LockOptions& options = {});
   /// The path's last part in `mode`, all before it in the intention mode that goes with it: "a/b/c" locks "a" and "a/b" too.
   /// All or nothing.
   [[nodiscard]] tl::expected<LockAnswer, LockError> lock_path(std::string_view path, Mode mode,
@@ -245,7 +247,7 @@ class LockTxn {
   void restart(TxnOptions options);
 
   [[nodiscard]] const TxnId& id() const;
-  [[nodiscard]] std::size_t held() const;  ///< resources held
+  [[nodiscard]] std::size_t held() const;                ///< resources held
   [[nodiscard]] std::optional<LockError> error() const;  ///< why all calls fail, if they do
 
  private:
