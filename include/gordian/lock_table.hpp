@@ -229,7 +229,8 @@ class LockTxn {
   /// deadlock among each other alone.
   [[nodiscard]] tl::expected<LockManyAnswer, LockError> lock_all(std::span<const LockItem> items,
                                                                  const LockOptions& options = {});
-  /// `need` of them (1: any), the first that are granted; the others are given back.
+  /// `need` of them (1: any), the first that are granted; the others are given back. Fewer than all: each is
+  /// named once.
   [[nodiscard]] tl::expected<LockManyAnswer, LockError> lock_some(std::span<const LockItem> items, std::size_t need,
                                                                   const LockOptions& options = {});
   /// Undoes one lock(); the resource is free when all are undone. Errors: not_held, or the transaction was aborted.

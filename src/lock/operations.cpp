@@ -36,6 +36,15 @@ std::vector<GrantedItem> granted_items(const Operation& operation, std::uint64_t
   return granted;
 }
 
+/// A name that is in the list twice; empty if none is.
+std::string_view named_twice(std::span<const LockItem> items) {
+  std::vector<std::string_view> names;
+  for (const LockItem& item : items) names.push_back(item.key);
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  return twice != names.end() ? *twice : std::string_view();
+}
+
 void fill(Item& item, Outcome& outcome) {
   item.state = outcome.state;
   item.fresh = outcome.fresh;
@@ -188,6 +197,9 @@ tl::expected<LockManyAnswer, LockError> Table::lock_some(Core& core, std::span<c
   if (need == 0 || need > items.size())
     return tl::unexpected(*make_error(
         Code::invalid, std::to_string(need) + " of " + std::to_string(items.size()) + " resources can't be asked for"));
+  if (const auto twice = need < items.size() ? named_twice(items) : std::string_view(); !twice.empty())
+    return tl::unexpected(
+        *make_error(Code::invalid, quoted(twice) + " is named twice; of alternatives each is named once"));
   auto operation = operation_for(items, options, never);
   operation->need = need;
   operation->in_turn = need == items.size();
