@@ -158,7 +158,8 @@ class WaitObserver {
   virtual void holder_joined(const std::string& resource, Mode group, const TxnId& txn, std::uint64_t step) = 0;
   virtual void holder_left(const std::string& resource, Mode group, const TxnId& txn, std::uint64_t step) = 0;
   /// Waits in `mode` that began after `front` (and no conversions) stand behind that request: a soft blocker, reported
-  /// only while no holder stands in the way of `mode`. None: nobody is in the way.
+  /// only while no holder stands in the way of `mode`. None: nobody is in the way. The end of `front`'s own wait may be
+  /// told first: then it blocks nobody any more, and who is in the way instead follows.
   virtual void front_changed(const std::string& resource, Mode mode, std::optional<WaitNumber> front,
                              std::uint64_t step) = 0;
   /// The last wait for it is over: its groups are forgotten.

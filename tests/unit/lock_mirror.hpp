@@ -64,7 +64,8 @@ class Mirror : public WaitObserver {
           if (member != wait.waiter || !wait.conversion) blockers.push_back({member, Kind::hard});
     if (blockers.empty() && !wait.conversion)
       if (const auto front = resource.fronts.find(wait.mode); front != resource.fronts.end())
-        blockers.push_back({resource.waits.at(front->second).waiter, Kind::soft});
+        if (const auto ahead = resource.waits.find(front->second); ahead != resource.waits.end())
+          blockers.push_back({ahead->second.waiter, Kind::soft});
     std::sort(blockers.begin(), blockers.end());
     return blockers;
   }
