@@ -46,17 +46,17 @@ bool Shard::admits(const Head& head, Mode mode) const {
 Request* Shard::admit(Head& head, Core& core, Mode mode) {
   Contention& contention = contention_of(head);
   contention.held.add(mode);
-  ++step;
+  ++step_;
   report_holder(head, core, mode, true);
   if (head.holder == nullptr) {
     head.holder = &core;
     head.mode = mode;
     head.count = 1;
-    head.fence = step;
+    head.fence = step_;
     return nullptr;
   }
   Request* request = requests_.take();
-  *request = {.head = &head, .txn = &core, .fence = step, .count = 1, .mode = mode, .state = Request::State::holding};
+  *request = {.head = &head, .txn = &core, .fence = step_, .count = 1, .mode = mode, .state = Request::State::holding};
   contention.holders.push_back(request);
   return request;
 }
@@ -66,7 +66,7 @@ Request* Shard::enqueue(Head& head, Request wanted, std::size_t need) {
   Request* request = requests_.take();
   *request = wanted;
   request->head = &head;
-  request->id = ++step;
+  request->id = ++step_;
   if (request->state == Request::State::converting) {
     contention.converting.push_back(request);
     contention.targets.add(request->mode);
@@ -107,7 +107,7 @@ void Shard::unqueue(Request* request) {
   }
   --contention.queued;
   if (prevents(*request->txn)) --contention.preventing;
-  ++step;
+  ++step_;
   report_wait_over(head, *request);
 }
 
@@ -121,9 +121,9 @@ void Shard::withdraw(Request* request) {
 void Shard::change_mode(Head& head, Request* hold, Core& core, Mode mode) {
   Hold held = hold_of(head, hold);
   if (held.mode == mode) return;
-  ++step;
+  ++step_;
   report_holder(head, core, held.mode, false);
-  if (!rules_->modes.covers(held.mode, mode)) held.fence = step;
+  if (!rules_->modes.covers(held.mode, mode)) held.fence = step_;
   if (head.contention != nullptr) {
     head.contention->held.remove(held.mode);
     head.contention->held.add(mode);
@@ -138,7 +138,7 @@ void Shard::leave(Head* head, Request* hold, Core& core) {
     erase(head);
     return;
   }
-  ++step;
+  ++step_;
   const Mode mode = hold_of(*head, hold).mode;
   contention->held.remove(mode);
   report_holder(*head, core, mode, false);
@@ -209,7 +209,7 @@ void Shard::grant_waiter(Head& head, Request* request) {
   unqueue(request);
   request->state = Request::State::holding;
   request->count = 1;
-  request->fence = ++step;
+  request->fence = ++step_;
   head.contention->held.add(request->mode);
   head.contention->holders.push_back(request);
   report_holder(head, *request->txn, request->mode, true);

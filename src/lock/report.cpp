@@ -47,21 +47,21 @@ void Shard::report_wait(Head& head, Request& request, std::size_t need) {
                  .groups = rules_->modes.conflicts(request.mode),
                  .ticket = Ticket{request.ticket},
                  .need = need,
-                 .step = step});
+                 .step = step_});
 }
 
 void Shard::report_wait_over(Head& head, Request& request) {
   if (!rules_->observed) return;
-  tell(WaitEnded{wait_number(request), std::string(head.key()), step});
+  tell(WaitEnded{wait_number(request), std::string(head.key()), step_});
   if (head.contention->queued != 0) return;
   head.contention->fronts.fill(0);
-  tell(ResourceCalm{std::string(head.key()), step});
+  tell(ResourceCalm{std::string(head.key()), step_});
 }
 
 void Shard::report_holder(Head& head, Core& core, Mode mode, bool joined) {
   if (!rules_->observed || !head.queued()) return;
   if (joined) rules_->registry.add(core);
-  tell(HolderChanged{joined, std::string(head.key()), mode, core.options.id, step});
+  tell(HolderChanged{joined, std::string(head.key()), mode, core.options.id, step_});
 }
 
 void Shard::report_holders(Head& head) {
@@ -80,7 +80,7 @@ void Shard::report_fronts(Head& head) {
     const std::uint64_t id = front != nullptr ? front->id : 0;
     if (std::exchange(contention.fronts[i], id) == id) continue;
     tell(FrontChanged{std::string(head.key()), mode,
-                      front != nullptr ? std::optional(wait_number(*front)) : std::nullopt, step});
+                      front != nullptr ? std::optional(wait_number(*front)) : std::nullopt, step_});
   }
 }
 

@@ -73,6 +73,16 @@ class alignas(64) Shard {
 
   SpinLock lock;
 
+ private:
+  // With `lock` in the first cache line: all of a shard that a lock without contention touches, but the heads themselves.
+  std::uint32_t mask_ = 0;
+  Slot* slots_ = nullptr;
+  std::uint32_t live_ = 0;
+  std::uint16_t number_ = 0;
+  std::uint64_t step_ = 0;  ///< counts every change here: fences, request ids, events
+  Pool<Head, &Head::next_free, 32> heads_;
+
+ public:
   // Names (slots.cpp).
   [[nodiscard]] Head* find(std::uint32_t tag, std::string_view key) const {
     for (std::uint32_t at = tag & mask_;; at = (at + 1) & mask_) {
@@ -123,7 +133,6 @@ class alignas(64) Shard {
   /// The first queued request that keeps waiters of `mode` behind it; null if none.
   [[nodiscard]] const Request* front_for(const Contention& contention, Mode mode) const;
 
-  std::uint64_t step = 0;  ///< counts every change here: fences, request ids, events
   std::vector<Event> outbox;
   bool delivering = false;  ///< someone is emptying the outbox: order is kept by leaving it to him
   /// Requests with a deadline, earliest first; its first one can be read without the lock.
@@ -152,14 +161,8 @@ class alignas(64) Shard {
   void report_holder(Head& head, Core& core, Mode mode, bool joined);
   void report_holders(Head& head);
 
-  // The first cache line, with `lock` and `step`, is all that a lock without contention touches here.
-  Slot* slots_ = nullptr;
-  std::uint32_t mask_ = 0;
-  std::uint32_t live_ = 0;
-  std::uint16_t number_ = 0;
   Rules* rules_ = nullptr;
   std::unique_ptr<Slot[]> slot_memory_;
-  Pool<Head, &Head::next_free, 32> heads_;
   Pool<Contention, &Contention::next_free, 4> contentions_;
   Pool<Request, &Request::next, 32> requests_;
 };

@@ -24,7 +24,7 @@ Head* Shard::insert(std::uint32_t tag, std::string_view key, Core* core, Mode mo
   char* long_key = key.size() > Head::inline_bytes ? new char[key.size()] : nullptr;
   Head* head = heads_.take();
   head->holder = core;
-  head->fence = ++step;
+  head->fence = ++step_;
   head->count = 1;
   head->tag = tag;
   head->shard = number_;

@@ -220,17 +220,17 @@ struct Stress {
 TEST_CASE(
     "stress: four threads, deadlocks found by the detector and broken; no lock is granted twice, no fence goes back") {
   Stress stress(Strategy::detect);
-  stress.run(4, 1500);
+  stress.run(4, 600);
   CHECK(stress.watch.aborts > 0);
 }
 
 TEST_CASE("stress: strategies that prevent deadlocks need no detector") {
   for (const Strategy strategy : {Strategy::wait_die, Strategy::no_wait}) {
     Stress stress(strategy);
-    stress.run(4, 1000);
+    stress.run(4, 400);
     CHECK(stress.watch.aborts == 0);
   }
   Stress wounding(Strategy::wound_wait);
-  wounding.run(4, 1000);
+  wounding.run(4, 400);
   CHECK(wounding.watch.aborts > 0);
 }
