@@ -12,27 +12,6 @@
 namespace gordian::bench {
 namespace {
 
-/// Counts, so that an observer that is called when nobody waits would show.
-class CountingObserver : public WaitObserver {
- public:
-  void wait_begun(const WaitBegun&) override { ++calls_; }
-  void wait_ended(WaitNumber, const std::string&, std::uint64_t) override { ++calls_; }
-  void holder_joined(const std::string&, Mode, const TxnId&, std::uint64_t) override { ++calls_; }
-  void holder_left(const std::string&, Mode, const TxnId&, std::uint64_t) override { ++calls_; }
-  void front_changed(const std::string&, Mode, std::optional<WaitNumber>, std::uint64_t) override { ++calls_; }
-  void resource_calm(const std::string&, std::uint64_t) override { ++calls_; }
-
- private:
-  std::atomic<std::uint64_t> calls_{0};
-};
-
-TxnId txn_id(std::size_t thread, std::uint64_t number) {
-  char text[24];
-  text[0] = static_cast<char>('a' + thread);
-  const auto end = std::to_chars(text + 1, text + sizeof text, number).ptr;
-  return TxnId(std::string(text, end));
-}
-
 class Gordian : public Contestant {
  public:
   explicit Gordian(Detection detection)
@@ -91,6 +70,13 @@ class BareMap : public Contestant {
 };
 
 }  // namespace
+
+TxnId txn_id(std::size_t thread, std::uint64_t number) {
+  char text[24];
+  text[0] = static_cast<char>('a' + thread);
+  const auto end = std::to_chars(text + 1, text + sizeof text, number).ptr;
+  return TxnId(std::string(text, end));
+}
 
 std::unique_ptr<Contestant> make_gordian(Detection detection) { return std::make_unique<Gordian>(detection); }
 

@@ -2,6 +2,8 @@
 // them. Peers are built only where their library is installed; each lives in a file of its own, for their headers are heavy.
 #pragma once
 
+#include <atomic>
+#include <gordian/lock_table.hpp>
 #include <memory>
 #include <span>
 #include <string>
@@ -26,6 +28,22 @@ class Contestant {
   /// Runs all transactions of `keys` on the calling thread; `thread` counts from 0.
   virtual void run(std::size_t thread, Keys keys) = 0;
 };
+
+/// Counts, so that an observer that is called when nobody waits would show.
+class CountingObserver : public WaitObserver {
+ public:
+  void wait_begun(const WaitBegun&) override { ++calls; }
+  void wait_ended(WaitNumber, const std::string&, std::uint64_t) override { ++calls; }
+  void holder_joined(const std::string&, Mode, const TxnId&, std::uint64_t) override { ++calls; }
+  void holder_left(const std::string&, Mode, const TxnId&, std::uint64_t) override { ++calls; }
+  void front_changed(const std::string&, Mode, std::optional<WaitNumber>, std::uint64_t) override { ++calls; }
+  void resource_calm(const std::string&, std::uint64_t) override { ++calls; }
+
+  std::atomic<std::uint64_t> calls{0};
+};
+
+/// Such as "a17": short, and cheap to make.
+TxnId txn_id(std::size_t thread, std::uint64_t number);
 
 enum class Detection { off, on };
 std::unique_ptr<Contestant> make_gordian(Detection detection);

@@ -112,6 +112,34 @@ Json report(const Contestants& all, std::size_t threads, std::size_t rounds, std
   return rows;
 }
 
+/// What passing on a lock costs that `waiters` wait for: each holder releases, and the next one gets it. Detection is on.
+Json hot_resource(std::size_t waiters) {
+  constexpr std::size_t handovers = 100;
+  std::vector<double> rounds;
+  double events = 0;
+  for (int round = 0; round < 21; ++round) {
+    CountingObserver observer;
+    LockTable table({.observer = &observer});
+    std::vector<LockTxn> txns;
+    for (std::size_t i = 0; i <= waiters; ++i) {
+      txns.push_back(table.begin({.id = txn_id(0, i)}));
+      (void)txns.back().lock("hot", modes::X);
+    }
+    const std::uint64_t before = observer.calls;
+    const auto start = Clock::now();
+    for (std::size_t i = 0; i < handovers; ++i) txns[i].release_all();
+    const std::chrono::duration<double, std::nano> took = Clock::now() - start;
+    rounds.push_back(took.count() / handovers);
+    events = static_cast<double>(observer.calls - before) / handovers;
+  }
+  return {{"waiters", waiters}, {"ns_per_handover", median(rounds)}, {"observer_calls_per_handover", events}};
+}
+
+void print_hot(const Json& row) {
+  std::cout << "hot resource, " << row["waiters"].get<int>() << " waiters: " << row["ns_per_handover"].get<int>()
+            << " ns and " << row["observer_calls_per_handover"].get<double>() << " observer calls per hand-over\n";
+}
+
 void print(const Json& rows) {
   for (const auto& row : rows) {
     char line[120];
@@ -159,6 +187,14 @@ int main(int argc, char** argv) {
   } catch (const std::exception& error) {
     std::cerr << "lock_table: " << error.what() << '\n';
     code = 2;
+  }
+  for (const std::size_t waiters : {100, 1'000, 10'000}) {
+    const auto row = hot_resource(waiters);
+    if (format == "json") {
+      std::cout << row.dump() << '\n';
+    } else {
+      print_hot(row);
+    }
   }
   std::filesystem::remove_all(folder);
   return code;

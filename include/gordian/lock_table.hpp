@@ -282,9 +282,10 @@ class LockTable {
 
   /// Who stands in the way of that wait now; empty if it is over. Cost: O(blockers).
   [[nodiscard]] std::vector<BlockerView> blockers(std::string_view key, WaitNumber wait) const;
-  /// For confirmations: does the wait still stand?
+  /// For confirmations: does the wait still stand? Cost: O(waiters of `key`).
   [[nodiscard]] bool waits(std::string_view key, WaitNumber wait) const;
   /// For confirmations: has `txn` held `key` without a break since `step`, as an event or BlockerView said?
+  /// Cost: O(holders of `key`).
   [[nodiscard]] bool held_since(std::string_view key, const TxnId& txn, std::uint64_t step) const;
 
   [[nodiscard]] std::optional<ResourceView> resource(std::string_view key) const;

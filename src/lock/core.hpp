@@ -29,13 +29,13 @@ struct Held {
 /// What one transaction holds, newest last. An index by head is made once a search would be long, and kept from then on.
 class HeldList {
  public:
-  /// After this add() does not throw.
+  /// To be called before each add(), while throwing is harmless.
   void make_room() {
     if (list_.size() == list_.capacity()) list_.reserve(list_.empty() ? 16 : 2 * list_.size());
-    if (index_) [[unlikely]]
-      index_->reserve(list_.size() + 1);
+    if (index_ && list_.size() >= index_->bucket_count()) [[unlikely]]
+      index_->reserve(2 * list_.size());
   }
-  void add(Held held) {
+  void add(Held held) noexcept {
     if (index_) [[unlikely]]
       index_->emplace(held.head, list_.size());
     list_.push_back(held);

@@ -112,10 +112,8 @@ bool LockTable::waits(std::string_view key, WaitNumber wait) const {
 
 bool LockTable::held_since(std::string_view key, const TxnId& txn, std::uint64_t step) const {
   bool held = false;
-  table_->look(key, [&](const lock::Shard& shard, const lock::Head& head) {
-    for (const HolderView& holder : shard.view(head).holders)
-      held = held || (holder.txn == txn && holder.fence.counter <= step);
-  });
+  table_->look(key,
+               [&](const lock::Shard& shard, const lock::Head& head) { held = shard.held_since(head, txn, step); });
   return held;
 }
 

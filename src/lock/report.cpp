@@ -85,11 +85,24 @@ void Shard::report_fronts(Head& head) {
 }
 
 const Request* Shard::find_wait(const Head& head, WaitNumber wait) const {
-  const Request* found = nullptr;
-  for_each_queued(head, [&](const Request& request) {
-    if (wait_number(request) == wait) found = &request;
+  if (head.contention == nullptr) return nullptr;
+  const auto in = [&](const RequestList& list) {
+    const Request* request = list.front;
+    while (request != nullptr && wait_number(*request) != wait) request = request->next;
+    return request;
+  };
+  if (const Request* request = in(head.contention->converting)) return request;
+  for (const RequestList& list : head.contention->waiting)
+    if (const Request* request = in(list)) return request;
+  return nullptr;
+}
+
+bool Shard::held_since(const Head& head, const TxnId& txn, std::uint64_t since) const {
+  bool held = false;
+  for_each_holder(head, [&](const Core& core, Mode, std::uint32_t, std::uint64_t fence) {
+    held = held || (fence <= since && core.options.id == txn);
   });
-  return found;
+  return held;
 }
 
 std::vector<BlockerView> Shard::blockers(const Head& head, const Request& request) const {

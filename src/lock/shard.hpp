@@ -126,6 +126,7 @@ class alignas(64) Shard {
   [[nodiscard]] WaitNumber wait_number(const Request& request) const { return WaitNumber{number(request.id)}; }
   void tell(Event event) { outbox.push_back(std::move(event)); }
   [[nodiscard]] const Request* find_wait(const Head& head, WaitNumber wait) const;
+  [[nodiscard]] bool held_since(const Head& head, const TxnId& txn, std::uint64_t since) const;
   [[nodiscard]] std::vector<BlockerView> blockers(const Head& head, const Request& request) const;
   [[nodiscard]] ResourceView view(const Head& head) const;
   /// Tells which requests stand first in the way, where that changed.
