@@ -143,7 +143,12 @@ class Victim {
     auto aborted = aborted_.get_future();
     const auto reported = Clock::now();
     if (const auto wait = agent_.begin_wait(wait_for(txn(2, round), txn(1, round))); !wait) fail(wait.error().message);
-    if (aborted.wait_for(give_up_after) != std::future_status::ready) fail("the deadlock was not broken within 10 s");
+    if (aborted.wait_for(give_up_after) != std::future_status::ready) {
+      const auto status = agent_.status();
+      fail("round " + std::to_string(round) + ": not broken within 10 s; site b is " + (status.connected ? "" : "not ") +
+           "connected, has answered " + std::to_string(status.confirmations) + " confirmations and carried out " +
+           std::to_string(status.aborts_done) + " orders");
+    }
     const auto [when, victim] = aborted.get();
     if (victim != txn(2, round)) fail("the victim was " + victim.str());
     return us_since(reported, when);

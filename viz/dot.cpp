@@ -12,26 +12,13 @@ constexpr const char* plain_gray = "#607d8b";
 std::string escaped(std::string_view text) {
   std::string html;
   for (const char c : text) switch (c) {
-      case '\\':
-        html += "\\\\";
-        break;
-      case '&':
-        html += "&amp;";
-        break;
-      case '<':
-        html += "&lt;";
-        break;
-      case '>':
-        html += "&gt;";
-        break;
-      case '"':
-        html += "&quot;";
-        break;
-      case '\'':
-        html += "&#39;";
-        break;
-      default:
-        html += c;
+      case '\\': html += "\\\\"; break;
+      case '&': html += "&amp;"; break;
+      case '<': html += "&lt;"; break;
+      case '>': html += "&gt;"; break;
+      case '"': html += "&quot;"; break;
+      case '\'': html += "&#39;"; break;
+      default: html += c;
     }
   return html;
 }
@@ -49,8 +36,7 @@ std::string resource_node(std::size_t site, std::size_t resource) {
 std::string title_label(const Picture& picture) {
   std::string label;
   for (const auto& line : picture.title)
-    label += (label.empty() ? "<font point-size=\"16\">" + bold(line) + "</font>"
-                            : font(line, "point-size=\"11\"")) +
+    label += (label.empty() ? "<font point-size=\"16\">" + bold(line) + "</font>" : font(line, "point-size=\"11\"")) +
              "<br align=\"left\"/>";
   return label;
 }
@@ -64,8 +50,8 @@ void write_site(std::string& dot, const Picture::Site& site, std::size_t number)
   for (std::size_t i = 0; i < site.resources.size(); ++i) {
     const auto& [name, modes] = site.resources[i];
     dot += "    " + resource_node(number, i) +
-           " [shape=box, style=\"rounded,filled\", width=2.3, fillcolor=white, color=\"" + plain_gray +
-           "\", label=<" + bold(name);
+           " [shape=box, style=\"rounded,filled\", width=2.3, fillcolor=white, color=\"" + plain_gray + "\", label=<" +
+           bold(name);
     if (!modes.empty()) dot += "<br/>" + font(modes, "point-size=\"9\" color=\"#546e7a\"");
     dot += ">];\n";
   }
@@ -73,8 +59,7 @@ void write_site(std::string& dot, const Picture::Site& site, std::size_t number)
 }
 
 void write_txn(std::string& dot, const Picture::Txn& txn, std::size_t number) {
-  const char* small =
-      txn.victim ? "point-size=\"9\" color=\"#ffebee\"" : "point-size=\"9\" color=\"#546e7a\"";
+  const char* small = txn.victim ? "point-size=\"9\" color=\"#ffebee\"" : "point-size=\"9\" color=\"#546e7a\"";
   dot += "  " + txn_node(number) + " [shape=box, style=filled, margin=\"0.15,0.09\", ";
   dot += txn.victim ? "fillcolor=\"#d32f2f\", color=\"#7f0000\", penwidth=3, fontcolor=white, "
                     : "fillcolor=\"#e3f2fd\", color=\"#1565c0\", ";
@@ -88,12 +73,9 @@ void write_txn(std::string& dot, const Picture::Txn& txn, std::size_t number) {
 
 const char* style(Kind kind) {
   switch (kind) {
-    case Kind::hard:
-      return "solid";
-    case Kind::soft:
-      return "dashed";
-    case Kind::dotted:
-      return "dotted";
+    case Kind::hard: return "solid";
+    case Kind::soft: return "dashed";
+    case Kind::dotted: return "dotted";
   }
   return "solid";
 }
@@ -113,8 +95,7 @@ void write_line(std::string& dot, const Picture::Line& line) {
 std::string to_dot(const Picture& picture) {
   std::string dot = "digraph gordian {\n";
   dot += "  charset=\"UTF-8\"; rankdir=TB; nodesep=0.4; ranksep=0.5; pad=0.3; bgcolor=white;\n";
-  dot += "  fontname=\"Helvetica,Arial,sans-serif\"; labelloc=t; labeljust=l; label=<" +
-         title_label(picture) + ">;\n";
+  dot += "  fontname=\"Helvetica,Arial,sans-serif\"; labelloc=t; labeljust=l; label=<" + title_label(picture) + ">;\n";
   dot += "  node [fontname=\"Helvetica,Arial,sans-serif\", fontsize=10];\n";
   dot += std::string("  edge [fontname=\"Helvetica,Arial,sans-serif\", fontsize=9, arrowsize=0.8, color=\"") +
          plain_gray + "\", fontcolor=\"#455a64\"];\n";

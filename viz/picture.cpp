@@ -25,9 +25,7 @@ constexpr std::size_t details_shown = 3;
 std::map<TxnId, int> components(const std::vector<WaitView>& waits) {
   using Digraph = boost::adjacency_list<boost::vecS, boost::vecS, boost::directedS>;
   std::map<TxnId, std::size_t> vertices;
-  const auto vertex = [&](const TxnId& txn) {
-    return vertices.try_emplace(txn, vertices.size()).first->second;
-  };
+  const auto vertex = [&](const TxnId& txn) { return vertices.try_emplace(txn, vertices.size()).first->second; };
   Digraph digraph;
   for (const auto& view : waits)
     for (const auto& blocker : view.wait.blockers) {
@@ -37,8 +35,8 @@ std::map<TxnId, int> components(const std::vector<WaitView>& waits) {
     }
   std::vector<int> component(boost::num_vertices(digraph));
   if (!component.empty())
-    boost::strong_components(
-        digraph, boost::make_iterator_property_map(component.begin(), get(boost::vertex_index, digraph)));
+    boost::strong_components(digraph,
+                             boost::make_iterator_property_map(component.begin(), get(boost::vertex_index, digraph)));
   std::map<TxnId, int> result;
   for (const auto& [txn, v] : vertices) result.emplace(txn, component[v]);
   return result;
@@ -46,12 +44,9 @@ std::map<TxnId, int> components(const std::vector<WaitView>& waits) {
 
 const char* verb(Kind kind) {
   switch (kind) {
-    case Kind::hard:
-      return "held by";
-    case Kind::soft:
-      return "queued ahead";
-    case Kind::dotted:
-      return "held for now by";
+    case Kind::hard: return "held by";
+    case Kind::soft: return "queued ahead";
+    case Kind::dotted: return "held for now by";
   }
   return "held by";
 }
@@ -110,8 +105,7 @@ class Drawing {
     if (new_site) picture.sites.push_back({text::shortened(site.view(), name_characters), {}});
     auto& resources = picture.sites[at->second].resources;
     const auto [found, is_new] = resources_.try_emplace({site, name}, at->second, resources.size());
-    if (is_new)
-      resources.push_back({name.empty() ? "(unnamed)" : text::shortened(name, name_characters), {}});
+    if (is_new) resources.push_back({name.empty() ? "(unnamed)" : text::shortened(name, name_characters), {}});
     return found->second;
   }
 
@@ -148,8 +142,7 @@ GraphView graph_of(const Incident& incident) {
   for (const auto& edge : incident.edges) {
     const auto [found, is_new] = waits.try_emplace(edge.wait, graph.waits.size());
     if (is_new)
-      graph.waits.push_back(
-          {edge.wait, Wait{edge.waiter, {}, edge.resource, edge.mode, edge.detail}, edge.age_ms});
+      graph.waits.push_back({edge.wait, Wait{edge.waiter, {}, edge.resource, edge.mode, edge.detail}, edge.age_ms});
     graph.waits[found->second].wait.blockers.push_back({edge.blocker, Kind::hard});
   }
   return graph;
@@ -163,19 +156,17 @@ std::string counted(std::size_t count, const std::string& thing) {
 
 Picture draw(const GraphView& graph) {
   Picture picture = Drawing(graph).picture;
-  picture.title = {"Who waits for whom", graph.waits.empty()
-                                             ? "nobody waits"
-                                             : counted(picture.txns.size(), "transaction") + ", " +
-                                                   counted(graph.waits.size(), "wait") +
-                                                   (graph.truncated ? " shown, more left out" : "")};
+  picture.title = {"Who waits for whom", graph.waits.empty() ? "nobody waits"
+                                                             : counted(picture.txns.size(), "transaction") + ", " +
+                                                                   counted(graph.waits.size(), "wait") +
+                                                                   (graph.truncated ? " shown, more left out" : "")};
   return picture;
 }
 
 Picture draw(const Incident& incident) {
   Picture picture = Drawing(graph_of(incident)).picture;
   std::string outcome = text::utc(incident.found_unix_us) + ", " + coordinator::name(incident.outcome);
-  if (incident.resolve_us > 0)
-    outcome += " in " + text::span(static_cast<double>(incident.resolve_us) / 1000);
+  if (incident.resolve_us > 0) outcome += " in " + text::span(static_cast<double>(incident.resolve_us) / 1000);
   picture.title = {"Deadlock " + text::shortened(incident.id, name_characters), std::move(outcome)};
   if (!incident.why.empty()) picture.title.push_back(text::shortened(incident.why, 2 * detail_characters));
   return picture;

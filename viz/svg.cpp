@@ -10,10 +10,14 @@
 // libgvc 2.42 and the font libraries under it leave some kilobytes of each layout with HTML-like labels
 // behind. Our own memory stays under watch.
 #ifdef __SANITIZE_ADDRESS__
-extern "C" const char* __lsan_default_suppressions();   // NOLINT(bugprone-reserved-identifier)
-extern "C" const char* __lsan_default_suppressions() {  // NOLINT(bugprone-reserved-identifier)
+// NOLINTBEGIN(bugprone-reserved-identifier): the names are the sanitizer's.
+extern "C" const char* __lsan_default_suppressions();
+extern "C" const char* __lsan_default_suppressions() {
   return "leak:libgvc.so\nleak:libfontconfig.so\nleak:libglib-2.0.so\n";
 }
+extern "C" const char* __lsan_default_options();
+extern "C" const char* __lsan_default_options() { return "print_suppressions=0"; }
+// NOLINTEND(bugprone-reserved-identifier)
 #endif
 
 namespace gordian::viz {
@@ -39,20 +43,17 @@ tl::expected<std::string, std::string> to_svg(const Picture& picture) {
   // One context for all pictures: libgvc 2.42 keeps a font name of a freed context and reads it in the next.
   static const std::unique_ptr<GVC_t, ContextFree> context(gvContext());
   const std::unique_ptr<Agraph_t, GraphClose> graph(agmemread(to_dot(picture).c_str()));
-  if (!context || !graph)
-    return tl::unexpected(std::string("Graphviz does not accept the picture: ") + aglasterr());
+  if (!context || !graph) return tl::unexpected(std::string("Graphviz does not accept the picture: ") + aglasterr());
   if (gvLayout(context.get(), graph.get(), "dot") != 0)
-    return tl::unexpected(
-        std::string("Graphviz cannot lay the picture out (is the package libgvc6 complete?): ") +
-        aglasterr());
+    return tl::unexpected(std::string("Graphviz cannot lay the picture out (is the package libgvc6 complete?): ") +
+                          aglasterr());
   char* data = nullptr;
   unsigned length = 0;
   const int failed = gvRenderData(context.get(), graph.get(), "svg", &data, &length);
   std::string svg = failed || !data ? std::string() : std::string(data, length);
   if (data) gvFreeRenderData(data);
   gvFreeLayout(context.get(), graph.get());
-  if (svg.empty())
-    return tl::unexpected(std::string("Graphviz cannot write SVG (package libgvc6 is incomplete)"));
+  if (svg.empty()) return tl::unexpected(std::string("Graphviz cannot write SVG (package libgvc6 is incomplete)"));
   return svg;
 }
 

@@ -21,8 +21,10 @@ std::string one_line(std::string_view text) {
   std::string line;
   for (const char c : text) {
     const bool space = c == '\n' || c == '\t' || c == ' ';
-    if (!space) line += c;
-    else if (!line.empty() && line.back() != ' ') line += ' ';
+    if (!space)
+      line += c;
+    else if (!line.empty() && line.back() != ' ')
+      line += ' ';
   }
   while (!line.empty() && line.back() == ' ') line.pop_back();
   return line;
@@ -57,7 +59,8 @@ tl::expected<Connection, ServerError> Connection::open(const std::string& connin
   if (auto connected = connection.finish_connecting(); !connected) return tl::unexpected(connected.error());
 
   pg_conn* raw = connection.connection_.get();
-  connection.place_ = std::string(PQhost(raw)) + ":" + PQport(raw) + ", database " + PQdb(raw) + ", user " + PQuser(raw);
+  connection.place_ =
+      std::string(PQhost(raw)) + ":" + PQport(raw) + ", database " + PQdb(raw) + ", user " + PQuser(raw);
   PQsetnonblocking(raw, 1);
   return connection;
 }
@@ -76,7 +79,8 @@ tl::expected<void, ServerError> Connection::finish_connecting() {
   return {};
 }
 
-tl::expected<Rows, ServerError> Connection::run(const Statement& statement, const std::vector<std::string>& parameters) {
+tl::expected<Rows, ServerError> Connection::run(const Statement& statement,
+                                                const std::vector<std::string>& parameters) {
   const auto deadline = Clock::now() + reply_limit_;
   pg_conn* raw = connection_.get();
   if (!prepared_.contains(statement.name)) {
@@ -87,7 +91,8 @@ tl::expected<Rows, ServerError> Connection::run(const Statement& statement, cons
   }
   std::vector<const char*> values;
   for (const auto& parameter : parameters) values.push_back(parameter.c_str());
-  if (PQsendQueryPrepared(raw, statement.name, static_cast<int>(values.size()), values.data(), nullptr, nullptr, 0) == 0)
+  if (PQsendQueryPrepared(raw, statement.name, static_cast<int>(values.size()), values.data(), nullptr, nullptr, 0) ==
+      0)
     return tl::unexpected(lost(PQerrorMessage(raw)));
   return reply(deadline);
 }
@@ -118,7 +123,8 @@ tl::expected<Rows, ServerError> Connection::reply(Clock::time_point deadline) {
     const auto status = PQresultStatus(result);
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) refusal = one_line(PQresultErrorMessage(result));
   }
-  if (PQstatus(raw) == CONNECTION_BAD) return tl::unexpected(lost(refusal.empty() ? PQerrorMessage(raw) : refusal.c_str()));
+  if (PQstatus(raw) == CONNECTION_BAD)
+    return tl::unexpected(lost(refusal.empty() ? PQerrorMessage(raw) : refusal.c_str()));
   if (!refusal.empty()) return tl::unexpected(ServerError{ServerError::Code::refused, refusal});
   return last;
 }

@@ -84,7 +84,8 @@ class Connection {
       : connection_(connection), reply_limit_(reply_limit), stopping_(&stopping) {}
 
   [[nodiscard]] tl::expected<void, ServerError> finish_connecting();
-  [[nodiscard]] tl::expected<void, ServerError> wait_for_socket(bool readable, bool writable, Clock::time_point deadline);
+  [[nodiscard]] tl::expected<void, ServerError> wait_for_socket(bool readable, bool writable,
+                                                                Clock::time_point deadline);
   [[nodiscard]] tl::expected<Rows, ServerError> reply(Clock::time_point deadline);
   [[nodiscard]] ServerError lost(std::string_view what) const;
 

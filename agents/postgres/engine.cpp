@@ -67,7 +67,8 @@ class Engine::Impl {
       : settings_(settings),
         observer_(identity_of(settings), observer_options_of(settings)),
         poller_({settings.publish_after, settings.poll_interval, settings.busy_poll_interval}, observer_, ledger_),
-        orders_({settings.idle_branch_grace, settings.prepared == "rollback"}, [](const std::string& done) { spdlog::info("{}", done); }) {}
+        orders_({settings.idle_branch_grace, settings.prepared == "rollback"},
+                [](const std::string& done) { spdlog::info("{}", done); }) {}
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl() { stop(); }
@@ -119,12 +120,14 @@ class Engine::Impl {
       std::vector<ConfirmRequest> new_confirms;
       {
         std::unique_lock lock(mutex_);
-        wake_.wait_until(lock, next_due(), [this] { return stopping_ || !new_orders_.empty() || !new_confirms_.empty(); });
+        wake_.wait_until(lock, next_due(),
+                         [this] { return stopping_ || !new_orders_.empty() || !new_confirms_.empty(); });
         new_orders.swap(new_orders_);
         new_confirms.swap(new_confirms_);
       }
       if (stopping_) return;
-      for (auto& request : new_orders) orders_.add(ledger_, std::move(request.order), std::move(request.answer), Clock::now());
+      for (auto& request : new_orders)
+        orders_.add(ledger_, std::move(request.order), std::move(request.answer), Clock::now());
       if (connection_)
         if (auto done = work(new_confirms); !done) disconnect(done.error());
       if (!connection_) orders_.give_up("site " + settings_.site + ": the server is away");
@@ -168,8 +171,9 @@ class Engine::Impl {
     last_said_.clear();
     spdlog::info("connected to PostgreSQL {} at {}", facts->version, connection_->place());
     if (!facts->may_signal)
-      spdlog::warn("this role may not abort other users' transactions: deadlocks are shown, and not all can be broken; "
-                   "GRANT pg_signal_backend to it");
+      spdlog::warn(
+          "this role may not abort other users' transactions: deadlocks are shown, and not all can be broken; "
+          "GRANT pg_signal_backend to it");
     else if (!facts->superuser)
       spdlog::info("transactions of superusers cannot be aborted by this role");
   }
@@ -183,7 +187,8 @@ class Engine::Impl {
     if (stopping_) return;
     say(spdlog::level::err, std::string(was_connected ? "lost the server" : "cannot work with the server") + " (" +
                                 config::without_password(settings_.connect) + "): " + error.message + "; " +
-                                std::string(advice(error.message)) + "; trying again, its waits are withdrawn meanwhile");
+                                std::string(advice(error.message)) +
+                                "; trying again, its waits are withdrawn meanwhile");
   }
 
   /// Logs, but the same text not more than once in a while.
@@ -202,11 +207,12 @@ class Engine::Impl {
     const auto& polled = poller_.counters();
     const auto& ordered = orders_.counters();
     const auto agent = agent_->status();
-    spdlog::debug("connected={} coordinator={} waits={} looks={} questions={} confirmations={} cancels={} terminations={} "
-                  "prepared_rolled_back={} cancel_found_wait_gone={} aborts_done={} aborts_stale={} aborts_failed={}",
-                  connection_.has_value(), agent.connected, ledger_.size(), polled.looks, polled.questions,
-                  agent.confirmations, ordered.cancels, ordered.terminations, ordered.prepared_rolled_back,
-                  ordered.cancel_found_wait_gone, agent.aborts_done, agent.aborts_stale, agent.aborts_failed);
+    spdlog::debug(
+        "connected={} coordinator={} waits={} looks={} questions={} confirmations={} cancels={} terminations={} "
+        "prepared_rolled_back={} cancel_found_wait_gone={} aborts_done={} aborts_stale={} aborts_failed={}",
+        connection_.has_value(), agent.connected, ledger_.size(), polled.looks, polled.questions, agent.confirmations,
+        ordered.cancels, ordered.terminations, ordered.prepared_rolled_back, ordered.cancel_found_wait_gone,
+        agent.aborts_done, agent.aborts_stale, agent.aborts_failed);
   }
 
   const Settings settings_;

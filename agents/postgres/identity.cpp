@@ -41,12 +41,14 @@ tl::expected<std::regex, std::string> parse_id_pattern(const std::string& patter
 }
 
 Identity::Identity(SiteId site, std::regex application_pattern, std::regex gid_pattern)
-    : site_(std::move(site)), application_pattern_(std::move(application_pattern)), gid_pattern_(std::move(gid_pattern)) {}
+    : site_(std::move(site)),
+      application_pattern_(std::move(application_pattern)),
+      gid_pattern_(std::move(gid_pattern)) {}
 
 TxnId Identity::of_session(const Branch& branch, std::string_view application_name) const {
   if (auto named = named_by(application_pattern_, application_name)) return *std::move(named);
-  return fitting_id(site_.str() + "/" + std::to_string(branch.pid) + "/" + std::to_string(branch.backend_start_us) + "/" +
-                    std::to_string(branch.xact_start_us));
+  return fitting_id(site_.str() + "/" + std::to_string(branch.pid) + "/" + std::to_string(branch.backend_start_us) +
+                    "/" + std::to_string(branch.xact_start_us));
 }
 
 TxnId Identity::of_prepared(const Branch& branch) const {

@@ -26,9 +26,8 @@ std::vector<Blocker> for_agent(const Blockers& blockers) {
 }
 
 bool same_for_agent(const Blockers& a, const Blockers& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
-    return x.first == y.first && x.second.kind == y.second.kind;
-  });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const auto& x, const auto& y) { return x.first == y.first && x.second.kind == y.second.kind; });
 }
 
 }  // namespace
@@ -57,11 +56,11 @@ std::vector<TxnId> renewed(const Blockers& before, const Blockers& now) {
 
 Ledger::Complaints Ledger::apply(Agent& agent, const std::vector<int>& asked, const Observation& seen) {
   Complaints complaints;
+  const std::set<int> pids(asked.begin(), asked.end());
   std::set<Episode> now;
   for (const auto& wait : seen.waits) now.insert({wait.branch, wait.waitstart_us, wait.waiter});
   for (auto entry = standing_.begin(); entry != standing_.end();) {
-    const bool was_asked = std::find(asked.begin(), asked.end(), entry->first.branch.pid) != asked.end();
-    if (!was_asked || now.contains(entry->first)) {
+    if (!pids.contains(entry->first.branch.pid) || now.contains(entry->first)) {
       ++entry;
       continue;
     }
@@ -85,8 +84,10 @@ void Ledger::describe(Agent& agent, const std::map<TxnId, TxnInfo>& txns, Compla
   for (const auto& [txn, info] : txns) {
     const auto known = described_.find(txn);
     if (known != described_.end() && known->second == info) continue;
-    if (auto done = agent.describe(txn, info); done) described_.insert_or_assign(txn, info);
-    else note(done.error(), complaints);
+    if (auto done = agent.describe(txn, info); done)
+      described_.insert_or_assign(txn, info);
+    else
+      note(done.error(), complaints);
   }
 }
 

@@ -103,8 +103,23 @@ left join prepared on blocker.pid is null and prepared.virtualtransaction = bloc
 )sql"};
 
 enum EdgeColumn {
-  waiter_pid, wait_mode, waitstart, wait_age, of_age, resource, locktype, waiter_locks, asked_at,
-  has_blocker, blocker_pid, blocker_mode, granted, behind_row, blocker_locks, gid, prepared_at
+  waiter_pid,
+  wait_mode,
+  waitstart,
+  wait_age,
+  of_age,
+  resource,
+  locktype,
+  waiter_locks,
+  asked_at,
+  has_blocker,
+  blocker_pid,
+  blocker_mode,
+  granted,
+  behind_row,
+  blocker_locks,
+  gid,
+  prepared_at
 };
 
 // Asked after the edges: see transaction_at().
@@ -204,8 +219,14 @@ class Reading {
     const auto [at, is_new] = wait_at_.try_emplace(session.branch.pid, seen_.waits.size());
     if (is_new) {
       const TxnId txn = identity_.of_session(session.branch, session.application_name);
-      seen_.waits.push_back({session.branch, rows_.number(row, waitstart), txn, {}, std::string(rows_.text(row, resource).substr(0, 512)),
-                             std::string(rows_.text(row, wait_mode)), session.query, age});
+      seen_.waits.push_back({session.branch,
+                             rows_.number(row, waitstart),
+                             txn,
+                             {},
+                             std::string(rows_.text(row, resource).substr(0, 512)),
+                             std::string(rows_.text(row, wait_mode)),
+                             session.query,
+                             age});
       describe(txn, session, rows_.number(row, waiter_locks));
     }
     if (rows_.flag(row, has_blocker)) read_blocker(row, seen_.waits[at->second]);

@@ -1,8 +1,8 @@
 #include "postgres/options.hpp"
 
-#include <gordian/ids.hpp>
-
 #include <libpq-fe.h>
+
+#include <gordian/ids.hpp>
 
 #include "config/options.hpp"
 #include "postgres/identity.hpp"
@@ -55,14 +55,15 @@ std::optional<int> read_settings(Settings& s, int argc, const char* const* argv)
               config::between(1ms, 1min));
   options.add("reply_limit", s.reply_limit, "a server that does not reply within this time counts as away",
               config::between(100ms, 1min));
-  options.add("idle_branch_grace", s.idle_branch_grace, "how long a victim's client may take to roll back its other branches",
-              config::between(0us, 1min));
+  options.add("idle_branch_grace", s.idle_branch_grace,
+              "how long a victim's client may take to roll back its other branches", config::between(0us, 1min));
   options.add("identity_pattern", s.identity_pattern,
               "regular expression on application_name; its one group is the global transaction", check_id_pattern);
   options.add("gid_pattern", s.gid_pattern, "the same on the gid of prepared transactions", check_id_pattern);
   options.add("never_pattern", s.never_pattern,
               "whoever's application_name or user matches this regular expression is never aborted", check_pattern);
-  options.add("prepared", s.prepared, "what to do with a victim that is prepared", config::one_of({"never", "rollback"}));
+  options.add("prepared", s.prepared, "what to do with a victim that is prepared",
+              config::one_of({"never", "rollback"}));
   options.add("local_deadlocks", s.local_deadlocks, "deadlocks inside this server: left to it, or resolved",
               config::one_of({"leave", "resolve"}));
   options.add("log_level", s.log_level, "least level to log", config::one_of({"debug", "info", "warn", "error"}));

@@ -9,20 +9,21 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds pause_max{50};
+/// How long a session may take to react to a signal.
+constexpr milliseconds reaction_min{500};
 /// An order may be repeated by a coordinator this much later.
 constexpr std::chrono::minutes remember_for{1};
 
 // The branch $1, $2, $3: pid, start of the process, start of the transaction (0 outside one).
-#define GORDIAN_THIS_BRANCH                                            \
+#define GORDIAN_THIS_BRANCH                                                            \
   "pid = $1::int4 and (extract(epoch from backend_start) * 1000000)::int8 = $2::int8 " \
   "and coalesce((extract(epoch from xact_start) * 1000000)::int8, 0) = $3::int8"
 
 // Signals only while the wait that began at $4 goes on; the check and the signal are one statement.
 constexpr Statement cancel_wait_statement{
-    "gordian_cancel_wait",
-    "select pg_cancel_backend(pid) from pg_stat_activity where " GORDIAN_THIS_BRANCH
-    " and exists (select from pg_locks where pg_locks.pid = $1::int4 and not granted"
-    " and (extract(epoch from waitstart) * 1000000)::int8 = $4::int8)"};
+    "gordian_cancel_wait", "select pg_cancel_backend(pid) from pg_stat_activity where " GORDIAN_THIS_BRANCH
+                           " and exists (select from pg_locks where pg_locks.pid = $1::int4 and not granted"
+                           " and (extract(epoch from waitstart) * 1000000)::int8 = $4::int8)"};
 
 constexpr Statement cancel_active_statement{
     "gordian_cancel_active",
@@ -42,10 +43,9 @@ constexpr Statement state_statement{
     "      other.objsubid) = (mine.database, mine.classid, mine.objid, mine.objsubid)))), false) as holding"
     "  from pg_locks mine where mine.pid = $1::int4) locks where " GORDIAN_THIS_BRANCH};
 
-constexpr Statement prepared_statement{
-    "gordian_prepared",
-    "select database = current_database() from pg_prepared_xacts"
-    " where gid = $1 and (extract(epoch from prepared) * 1000000)::int8 = $2::int8"};
+constexpr Statement prepared_statement{"gordian_prepared",
+                                       "select database = current_database() from pg_prepared_xacts"
+                                       " where gid = $1 and (extract(epoch from prepared) * 1000000)::int8 = $2::int8"};
 
 std::vector<std::string> parameters_of(const Branch& branch) {
   return {std::to_string(branch.pid), std::to_string(branch.backend_start_us), std::to_string(branch.xact_start_us)};
@@ -54,9 +54,7 @@ std::vector<std::string> parameters_of(const Branch& branch) {
 /// The answer has to be there before the grace ends, else the order is given again without it.
 milliseconds time_for(const AbortOrder& order) { return order.grace * 4 / 5; }
 
-std::string text_of(const AbortOrder& order) {
-  return "deadlock " + order.incident + ": victim " + order.victim.str();
-}
+std::string text_of(const AbortOrder& order) { return "deadlock " + order.incident + ": victim " + order.victim.str(); }
 
 }  // namespace
 
@@ -88,7 +86,8 @@ void Orders::add(const Ledger& ledger, AbortOrder order, AbortAnswer answer, Clo
     branches = {episode->branch};
     waitstart_us = episode->waitstart_us;
   }
-  if (const auto earlier = remembered_.find(key); branches.empty() && order.attempt > 0 && earlier != remembered_.end()) {
+  if (const auto earlier = remembered_.find(key);
+      branches.empty() && order.attempt > 0 && earlier != remembered_.end()) {
     branches = earlier->second.branches;
     waitstart_us = earlier->second.waitstart_us;
   }
@@ -97,8 +96,16 @@ void Orders::add(const Ledger& ledger, AbortOrder order, AbortAnswer answer, Clo
     return;
   }
   remembered_.insert_or_assign(key, Remembered{branches, waitstart_us, now + remember_for});
-  tasks_.push_back({std::move(order), std::move(answer), std::move(branches), waitstart_us, now, now, milliseconds(1), false,
-                    false, {}});
+  tasks_.push_back({std::move(order),
+                    std::move(answer),
+                    std::move(branches),
+                    waitstart_us,
+                    now,
+                    now,
+                    milliseconds(1),
+                    false,
+                    false,
+                    {}});
 }
 
 tl::expected<void, ServerError> Orders::carry_on(Connection& connection, Clock::time_point now) {
@@ -173,11 +180,16 @@ Orders::Step Orders::wait_until_free(Connection& connection, Task& task, const B
     ++counters_.cancel_found_wait_gone;
     return Verdict::stale;
   }
-  const auto patience = task.terminated ? time_for(task.order) : std::min(options_.idle_branch_grace, time_for(task.order));
+  // An aborted transaction that keeps locks is up to its client now. Anything else is still on its way.
+  const auto enough = task.terminated    ? task.order.grace
+                      : state->aborted() ? options_.idle_branch_grace
+                                         : std::max(options_.idle_branch_grace, reaction_min);
+  const auto patience = std::min(enough, time_for(task.order));
   if (now - task.began < patience) return Verdict::pending;
-  task.why_not = to_text(branch) + (task.terminated ? " was terminated, but has not ended yet"
-                                                    : " was cancelled, but keeps its locks (a savepoint is open, or the "
-                                                      "statement goes on); terminated when ordered again");
+  task.why_not =
+      to_text(branch) + (task.terminated ? " was terminated, but has not ended yet"
+                                         : " was cancelled, but keeps its locks (a savepoint is open, or the "
+                                           "statement goes on); terminated when ordered again");
   return Verdict::failed;
 }
 
@@ -201,7 +213,8 @@ Orders::Step Orders::free_holding(Connection& connection, Task& task, const Bran
     return Verdict::pending;
   }
   if (since < time_for(task.order)) return Verdict::pending;
-  task.why_not = to_text(branch) + " is running a statement and does not react to a cancel; terminated when ordered again";
+  task.why_not =
+      to_text(branch) + " is running a statement and does not react to a cancel; terminated when ordered again";
   return Verdict::failed;
 }
 
@@ -218,7 +231,8 @@ Orders::Step Orders::terminate(Connection& connection, Task& task, const Branch&
 
 Orders::Step Orders::roll_back_prepared(Connection& connection, Task& task, const Branch& branch) {
   if (!options_.roll_back_prepared) {
-    task.why_not = to_text(branch) + " is left alone (prepared = never); end it with COMMIT PREPARED or ROLLBACK PREPARED";
+    task.why_not =
+        to_text(branch) + " is left alone (prepared = never); end it with COMMIT PREPARED or ROLLBACK PREPARED";
     return Verdict::failed;
   }
   const auto rows = connection.run(prepared_statement, {branch.gid, std::to_string(branch.xact_start_us)});

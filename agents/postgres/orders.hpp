@@ -24,8 +24,8 @@ struct OrderOptions {
 };
 
 struct OrderCounters {
-  std::uint64_t cancels = 0;                 ///< statements cancelled
-  std::uint64_t terminations = 0;            ///< sessions terminated
+  std::uint64_t cancels = 0;       ///< statements cancelled
+  std::uint64_t terminations = 0;  ///< sessions terminated
   std::uint64_t prepared_rolled_back = 0;
   std::uint64_t cancel_found_wait_gone = 0;  ///< cancels that came too late and did nothing
 };

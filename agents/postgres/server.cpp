@@ -36,7 +36,8 @@ tl::expected<ServerFacts, ServerError> examine(Connection& connection) {
   if (rows->number(0, 1) < version_min)
     return refuse("PostgreSQL " + version + " is too old: it does not tell when a wait began; 14 or later is needed");
   if (!superuser && !rows->flag(0, 3))
-    return refuse("role " + role + " may not see other users' transactions; as a superuser run: GRANT pg_monitor TO " + role);
+    return refuse("role " + role + " may not see other users' transactions; as a superuser run: GRANT pg_monitor TO " +
+                  role);
   return ServerFacts{version, superuser, superuser || rows->flag(0, 4)};
 }
 

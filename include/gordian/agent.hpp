@@ -68,7 +68,9 @@ struct AbortOrder {
   TxnId victim;
   WaitHandle wait;
   Role role;
-  unsigned attempt;                 ///< 0 at first; grows each time the order is given again: use stronger means
+  /// 0 at first; grows each time the order is given again: use stronger means. `wait` may be over by then: the engine
+  /// knows whether the first attempt freed the locks.
+  unsigned attempt;
   std::chrono::milliseconds grace;  ///< answer within this time, or the order is given again
   std::string reason;               ///< one sentence for logs and people
 };

@@ -30,12 +30,9 @@ double number(double value) { return std::isfinite(value) ? value : 0; }
 
 constexpr const char* name(Kind kind) {
   switch (kind) {
-    case Kind::hard:
-      return "hard";
-    case Kind::soft:
-      return "soft";
-    case Kind::dotted:
-      return "dotted";
+    case Kind::hard: return "hard";
+    case Kind::soft: return "soft";
+    case Kind::dotted: return "dotted";
   }
   return "?";
 }
@@ -145,8 +142,7 @@ bool fits(const Json& json) {
 
 template <class T>
 T value(const Json& json, const std::string& where) {
-  if (!fits<T>(json))
-    throw Unexpected{where + ": " + json.type_name() + " found, expected " + expectation(T{})};
+  if (!fits<T>(json)) throw Unexpected{where + ": " + json.type_name() + " found, expected " + expectation(T{})};
   if constexpr (std::is_same_v<T, std::string>) {
     return text::bytes_of(json.get_ref<const std::string&>());
   } else {
@@ -190,9 +186,7 @@ class Object {
     if (!list.is_array()) throw Unexpected{place(key) + ": " + list.type_name() + " found, expected a list"};
     for (std::size_t i = 0; i < list.size(); ++i) each(list[i], place(key) + "[" + std::to_string(i) + "]");
   }
-  [[nodiscard]] std::string place(const std::string& key) const {
-    return place_.empty() ? key : place_ + "." + key;
-  }
+  [[nodiscard]] std::string place(const std::string& key) const { return place_.empty() ? key : place_ + "." + key; }
 
  private:
   const Json& json_;
@@ -200,8 +194,7 @@ class Object {
 };
 
 WaitId wait_id(const Object& object) {
-  return {object.id<SiteId>("site"), object.get<std::uint64_t>("incarnation"),
-          object.get<std::uint64_t>("sequence")};
+  return {object.id<SiteId>("site"), object.get<std::uint64_t>("incarnation"), object.get<std::uint64_t>("sequence")};
 }
 
 TxnInfo txn_info(const Object& object) {
@@ -217,8 +210,8 @@ TxnInfo txn_info(const Object& object) {
 }
 
 SiteView site_of(const Object& object) {
-  SiteView site{object.id<SiteId>("site"), object.get<std::string>("engine"),
-                object.get<std::string>("label"), object.get<std::string>("software")};
+  SiteView site{object.id<SiteId>("site"), object.get<std::string>("engine"), object.get<std::string>("label"),
+                object.get<std::string>("software")};
   site.state = object.one_of<SiteView::State>("state", {"missing", "resyncing", "complete"});
   site.incarnation = object.get<std::uint64_t>("incarnation");
   site.applied = object.get<std::uint64_t>("applied");
@@ -258,8 +251,7 @@ WaitView wait_of(const Object& object) {
   view.wait.age = std::chrono::microseconds(object.get<std::int64_t>("reported_age_us"));
   object.each("blockers", [&](const Json& json, const std::string& place) {
     const Object blocker(json, place);
-    view.wait.blockers.push_back(
-        {blocker.id<TxnId>("txn"), blocker.one_of<Kind>("kind", {"hard", "soft", "dotted"})});
+    view.wait.blockers.push_back({blocker.id<TxnId>("txn"), blocker.one_of<Kind>("kind", {"hard", "soft", "dotted"})});
   });
   return view;
 }
@@ -283,8 +275,7 @@ Incident incident_of(const Object& object) {
   incident.epoch = object.get<std::uint64_t>("epoch");
   incident.number = object.get<std::uint64_t>("number");
   incident.found_unix_us = object.get<std::int64_t>("found_unix_us");
-  incident.outcome =
-      object.one_of<Incident::Outcome>("outcome", {"resolving", "resolved", "unresolved", "failed"});
+  incident.outcome = object.one_of<Incident::Outcome>("outcome", {"resolving", "resolved", "unresolved", "failed", "dissolved"});
   incident.policy = object.get<std::string>("policy");
   incident.why = object.get<std::string>("why");
   incident.confirm_us = object.get<std::int64_t>("confirm_us");
@@ -386,8 +377,7 @@ Parsed<Selection> parse_selection(std::string_view json) {
   return parse(json, [&](const Object& object) {
     const Json document = Json::parse(json);
     for (const auto& [key, unused] : document.items())
-      if (key != "limit" && key != "id")
-        throw Unexpected{"\"" + key + "\" is not known, expected limit or id"};
+      if (key != "limit" && key != "id") throw Unexpected{"\"" + key + "\" is not known, expected limit or id"};
     Selection selection;
     if (object.has("limit")) selection.limit = object.get<std::uint64_t>("limit");
     if (object.has("id")) selection.id = object.get<std::string>("id");

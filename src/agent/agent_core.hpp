@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <gordian/agent.hpp>
 #include <set>
 #include <string>
@@ -166,6 +167,7 @@ class AgentCore {
   std::uint64_t last_ticket_ = 0;
   std::unordered_map<std::uint64_t, wire::Confirm> asked_;
   std::unordered_map<std::uint64_t, wire::Abort> ordered_;
+  std::deque<std::string> done_;  ///< keys of the orders carried out last, see order_key()
   std::vector<Upcall> upcalls_;
   AgentStatus counters_;
 };

@@ -1,4 +1,5 @@
 // The session with the coordinator: what its messages mean, and the engine's answers.
+#include <algorithm>
 #include <utility>
 
 #include "agent/agent_core.hpp"
@@ -10,6 +11,13 @@ using Level = AgentCallbacks::Level;
 namespace {
 // Calls the engine has not answered. Over this limit a confirmation is denied and an order fails at once.
 constexpr std::size_t max_open_calls = 10'000;
+
+// Orders carried out that are remembered: an order given again, because its answer was lost, is answered as before.
+constexpr std::size_t max_done = 1'000;
+
+std::string order_key(const wire::Abort& order) {
+  return order.incident + (order.role == wire::Abort::Role::waiting ? "/waiting/" : "/holding/") + order.victim.str();
+}
 }  // namespace
 
 void AgentCore::receive(const wire::ToAgent& message, std::int64_t now_us) {
@@ -111,6 +119,10 @@ void AgentCore::on(const wire::Abort& m, std::int64_t) {
     replies_.emplace_back(wire::Aborted{m.order, wire::Aborted::Outcome::refused, "older epoch or another incarnation"});
     return;
   }
+  if (std::find(done_.begin(), done_.end(), order_key(m)) != done_.end()) {
+    replies_.emplace_back(wire::Aborted{m.order, wire::Aborted::Outcome::done, "done already"});
+    return;
+  }
   // An order given again may be about a wait that the first attempt ended without freeing the locks: the engine knows.
   if (m.attempt == 0 && !order_applies(m)) {
     ++counters_.aborts_stale;
@@ -136,6 +148,8 @@ void AgentCore::answer_abort(std::uint64_t ticket, wire::Aborted::Outcome outcom
   switch (outcome) {
     case wire::Aborted::Outcome::done:
       ++counters_.aborts_done;
+      done_.push_back(order_key(order.mapped()));
+      if (done_.size() > max_done) done_.pop_front();
       // The engine may report the wait's end later; for the coordinator it is over now.
       if (order.mapped().role == wire::Abort::Role::waiting && order_applies(order.mapped()))
         end_wait(WaitHandle{order.mapped().sequence});

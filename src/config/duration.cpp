@@ -11,8 +11,7 @@ struct Unit {
   std::string_view name;
   std::int64_t us;
 };
-constexpr Unit units[] = {
-    {"h", 3'600'000'000}, {"min", 60'000'000}, {"s", 1'000'000}, {"ms", 1000}, {"us", 1}};
+constexpr Unit units[] = {{"h", 3'600'000'000}, {"min", 60'000'000}, {"s", 1'000'000}, {"ms", 1000}, {"us", 1}};
 
 std::string complaint(std::string_view text) {
   return "\"" + std::string(text) +

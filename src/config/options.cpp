@@ -24,16 +24,11 @@ struct TypeNames {
 };
 constexpr TypeNames names(Type type) {
   switch (type) {
-    case Type::text:
-      return {"TEXT", "a string"};
-    case Type::boolean:
-      return {"true|false", "true or false"};
-    case Type::count:
-      return {"NUMBER", "a whole number, not negative"};
-    case Type::number:
-      return {"NUMBER", "a number"};
-    case Type::duration:
-      return {"DURATION", "a duration in quotes, such as \"100ms\", \"2s\" or \"0\""};
+    case Type::text: return {"TEXT", "a string"};
+    case Type::boolean: return {"true|false", "true or false"};
+    case Type::count: return {"NUMBER", "a whole number, not negative"};
+    case Type::number: return {"NUMBER", "a number"};
+    case Type::duration: return {"DURATION", "a duration in quotes, such as \"100ms\", \"2s\" or \"0\""};
   }
   return {"TEXT", "a string"};
 }
@@ -154,8 +149,7 @@ class Options::Impl {
     std::string file;
     declare(app, flags, check_only, print, file);
     try {
-      app.parse(
-          std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // CLI11 takes them backwards
+      app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // CLI11 takes them backwards
     } catch (const CLI::CallForHelp&) {
       return {0, app.help(), {}};
     } catch (const CLI::CallForVersion&) {
@@ -182,13 +176,10 @@ class Options::Impl {
  private:
   std::string refusal(const std::string& message) const { return program_ + ": " + message + "\n"; }
 
-  void declare(CLI::App& app, std::vector<std::string>& flags, bool& check_only, bool& print,
-               std::string& file) const {
+  void declare(CLI::App& app, std::vector<std::string>& flags, bool& check_only, bool& print, std::string& file) const {
     app.set_help_flag("-h,--help", "print this text and exit");
     app.set_version_flag("--version", version_, "print the version and exit");
-    app.add_option("--config", file, "read settings from this TOML file")
-        ->type_name("FILE")
-        ->envname("GORDIAN_CONFIG");
+    app.add_option("--config", file, "read settings from this TOML file")->type_name("FILE")->envname("GORDIAN_CONFIG");
     app.add_flag("--check-config", check_only, "check the settings, print \"ok\" and exit");
     app.add_flag("--print-config", print, "print the settings in effect and where each came from, and exit");
     for (std::size_t i = 0; i < options_.size(); ++i) {
@@ -214,8 +205,7 @@ class Options::Impl {
   }
 
   /// `where` opens the message if the text cannot be used.
-  static void assign(Option& option, const std::string& text, const std::string& source,
-                     const std::string& where) {
+  static void assign(Option& option, const std::string& text, const std::string& source, const std::string& where) {
     if (auto wrong = option.assign(text); !wrong.empty()) throw ConfigError{where + ": " + wrong};
     option.source = source;
   }
@@ -228,8 +218,8 @@ class Options::Impl {
     } catch (const toml::parse_error& error) {
       // Line 0: the file could not be opened.
       const auto line = error.source().begin.line;
-      throw ConfigError{path + (line ? ":" + std::to_string(line) : "") + ": " +
-                        std::string(error.description()) + "; expected a readable TOML file"};
+      throw ConfigError{path + (line ? ":" + std::to_string(line) : "") + ": " + std::string(error.description()) +
+                        "; expected a readable TOML file"};
     }
     for (const auto& [key, node] : table) {
       const std::string name(key.str());
@@ -266,8 +256,7 @@ class Options::Impl {
 
   std::string effective() const {
     std::string text = "# " + program_ + " " + version_ + ": the settings in effect\n";
-    for (const auto& option : options_)
-      text += option.name + " = " + toml_text(option) + "  # " + option.source + "\n";
+    for (const auto& option : options_) text += option.name + " = " + toml_text(option) + "  # " + option.source + "\n";
     return text;
   }
 
@@ -286,8 +275,7 @@ void Options::add(std::string name, std::string& value, std::string help, Check<
 }
 
 void Options::add(std::string name, bool& value, std::string help) {
-  impl_->add({std::move(name), std::move(help), Type::boolean,
-              assign_with(value, Check<bool>{}, parse_boolean),
+  impl_->add({std::move(name), std::move(help), Type::boolean, assign_with(value, Check<bool>{}, parse_boolean),
               [&value] { return std::string(value ? "true" : "false"); }});
 }
 
@@ -305,8 +293,8 @@ void Options::add(std::string name, double& value, std::string help, Check<doubl
 
 void Options::add(std::string name, std::chrono::microseconds& value, std::string help,
                   Check<std::chrono::microseconds> check) {
-  impl_->add({std::move(name), std::move(help), Type::duration,
-              assign_with(value, std::move(check), parse_duration), [&value] { return to_text(value); }});
+  impl_->add({std::move(name), std::move(help), Type::duration, assign_with(value, std::move(check), parse_duration),
+              [&value] { return to_text(value); }});
 }
 
 void Options::add(std::string name, std::chrono::milliseconds& value, std::string help,
@@ -348,8 +336,7 @@ Check<std::string> one_of(std::vector<std::string> allowed) {
 Check<std::uint64_t> between(std::uint64_t least, std::uint64_t most) {
   return [least, most](const std::uint64_t& value) -> std::string {
     if (least <= value && value <= most) return {};
-    return std::to_string(value) + " was given, expected " + std::to_string(least) + " to " +
-           std::to_string(most);
+    return std::to_string(value) + " was given, expected " + std::to_string(least) + " to " + std::to_string(most);
   };
 }
 

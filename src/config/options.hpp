@@ -24,16 +24,14 @@ using Check = std::function<std::string(const T&)>;
 [[nodiscard]] Check<std::string> one_of(std::vector<std::string> names);
 [[nodiscard]] Check<std::uint64_t> between(std::uint64_t least, std::uint64_t most);
 /// Also accepted for options in milliseconds.
-[[nodiscard]] Check<std::chrono::microseconds> between(std::chrono::microseconds least,
-                                                       std::chrono::microseconds most);
+[[nodiscard]] Check<std::chrono::microseconds> between(std::chrono::microseconds least, std::chrono::microseconds most);
 
 /// What came of the arguments. Without `exit_code` the program goes on; else it prints both texts and ends
 /// with it.
 struct Outcome {
-  std::optional<int>
-      exit_code;    ///< 0 after --help, --version, --print-config, --check-config; 2 after bad input
-  std::string out;  ///< for stdout
-  std::string err;  ///< for stderr: what is wrong, where, and what was expected
+  std::optional<int> exit_code;  ///< 0 after --help, --version, --print-config, --check-config; 2 after bad input
+  std::string out;               ///< for stdout
+  std::string err;               ///< for stderr: what is wrong, where, and what was expected
 };
 
 /// Declares the settings, then reads them. Borrows the variables: their values are the defaults when they are

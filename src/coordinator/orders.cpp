@@ -210,8 +210,12 @@ void Resolution::close_if_settled(std::uint64_t number, Time now) {
   const auto& victims = it->second.victims;
   const bool settled = std::all_of(victims.begin(), victims.end(), [](const auto& v) { return v.second.open_orders == 0; });
   if (settled) {
-    const bool failed = std::any_of(victims.begin(), victims.end(), [](const auto& v) { return v.second.failed; });
-    incidents_.at(number).outcome = failed ? Incident::Outcome::failed : Incident::Outcome::resolved;
+    const auto any = [&](bool VictimState::* what) {
+      return std::any_of(victims.begin(), victims.end(), [&](const auto& v) { return v.second.*what; });
+    };
+    incidents_.at(number).outcome = any(&VictimState::failed)    ? Incident::Outcome::failed
+                                    : any(&VictimState::aborted) ? Incident::Outcome::resolved
+                                                                 : Incident::Outcome::dissolved;
   }
   publish(number);
   if (!settled) return;

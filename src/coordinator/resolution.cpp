@@ -133,19 +133,18 @@ bool Resolution::stands(const detect::CandidateEdge& edge) const {
 void Resolution::confirmed(const Site& site, const wire::Confirmed& reply, Time now) {
   const auto it = pending_.find(reply.confirm);
   if (it == pending_.end() || it->second.unanswered.erase(site.slot) == 0) return out_.count("stale_messages");
-  auto& pending = it->second;
-  pending.denied |= !reply.denied.empty();
-  if (!pending.unanswered.empty()) return;
+  const bool denied = !reply.denied.empty();
+  if (!denied && !it->second.unanswered.empty()) return;  // one 'no' is enough, every 'yes' is needed
   auto settled = std::move(pending_.extract(it).mapped());
   release(settled);
   std::vector<graph::WaitRef> waits;
   for (const auto& e : settled.candidate.edges) waits.push_back({e.site, e.sequence});
   const bool still = std::all_of(settled.candidate.edges.begin(), settled.candidate.edges.end(),
                                  [&](const auto& e) { return stands(e); });
-  if (settled.denied || !still) {
+  if (denied || !still) {
     // What was denied is on its way as a change; what remains may be a deadlock without it.
-    out_.count(settled.denied ? "candidates_denied" : "candidates_dissolved");
-    return reconsider(settled.denied && still ? std::vector<graph::WaitRef>{} : waits, now);
+    out_.count(denied ? "candidates_denied" : "candidates_dissolved");
+    return reconsider(denied && still ? std::vector<graph::WaitRef>{} : waits, now);
   }
   open_case(settled, now);
   reconsider({}, now);

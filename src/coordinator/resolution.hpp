@@ -46,7 +46,6 @@ class Resolution {
     Time found;
     std::int64_t deadline_us;
     std::set<graph::SiteSlot> unanswered;
-    bool denied = false;
   };
   /// An order that was sent and not settled.
   struct Order {

@@ -31,8 +31,11 @@ Site* Sites::of_peer(const PeerId& peer) {
 // --- Sessions ---
 
 void Sites::hello(const PeerId& peer, const wire::Hello& hello, Time now) {
-  if (hello.epoch_seen > epoch_) {
-    // A coordinator of a later term was there, and this one does not know: rise above it, or its agents refuse our orders.
+  const auto known = sites_.find(hello.site);
+  const bool of_this_term = known != sites_.end() && known->second.instance == hello.instance;
+  if (hello.epoch_seen > epoch_ || (hello.epoch_seen == epoch_ && !of_this_term)) {
+    // Another coordinator had this term or a later one, and this one does not know (its history was lost, or it has none):
+    // rise above it, or its agents refuse our orders and two incidents share an id.
     epoch_ = hello.epoch_seen + 1;
     out_.note(Note::Level::warn, "agent of site " + hello.site.str() + " has seen epoch " + std::to_string(hello.epoch_seen) +
                                      ": this coordinator's epoch is " + std::to_string(epoch_) + " from now on");
@@ -98,9 +101,13 @@ bool Sites::admit(Site& site, const PeerId& peer, const wire::Hello& hello, Time
 
 void Sites::begin_session(Site& site, const PeerId& peer, const wire::Hello& hello, Time now) {
   const bool joined = site.peer.empty();
-  if (!site.peer.empty()) peers_.erase(site.peer);
+  if (!joined) peers_.erase(site.peer);
   if (const auto other = peers_.find(peer); other != peers_.end() && other->second != &site) end_session(*other->second);
-  if (hello.incarnation != site.incarnation) drop_waits(site);
+  if (hello.incarnation != site.incarnation) {
+    drop_waits(site);
+    lost_.push_back(site.slot);  // its numbers name other waits from now on: nothing asked under the old ones is open
+    if (!joined) out_.events.emplace_back(SiteChanged{site.id, SiteChanged::What::lost});
+  }
   site.challenger.reset();
   site.peer = peer;
   site.instance = hello.instance;

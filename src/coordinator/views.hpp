@@ -85,9 +85,10 @@ struct IncidentStep {
 struct Incident {
   enum class Outcome : std::uint8_t {
     resolving,   ///< orders are out
-    resolved,    ///< every victim was aborted, or ended by itself after it was condemned
+    resolved,    ///< broken: the victims were aborted (one may have ended by itself in the meantime)
     unresolved,  ///< only transactions of class `never` on it: reported, nobody is aborted
-    failed,      ///< every possible victim was tried in vain
+    failed,      ///< a victim could not be aborted; the next incident chooses another
+    dissolved,   ///< it ended by itself before the orders arrived: nobody was aborted
   };
   std::string id;  ///< "epoch-number"
   std::uint64_t epoch = 0;
@@ -110,6 +111,7 @@ struct Incident {
     case Incident::Outcome::resolved: return "resolved";
     case Incident::Outcome::unresolved: return "unresolved";
     case Incident::Outcome::failed: return "failed";
+    case Incident::Outcome::dissolved: return "dissolved";
   }
   return "?";
 }

@@ -14,8 +14,7 @@ std::vector<TxnId> Candidate::members() const {
     members.push_back(edge.blocker);
   }
   std::ranges::sort(members);
-  const auto same = std::ranges::unique(members);
-  members.erase(same.begin(), same.end());
+  members.erase(std::unique(members.begin(), members.end()), members.end());
   return members;
 }
 
@@ -26,9 +25,10 @@ std::vector<CandidateEdge> shortest_cycle(const std::vector<CandidateEdge>& edge
   std::unordered_map<TxnId, const CandidateEdge*> via;
   std::vector<TxnId> queue{through};
   for (std::size_t next = 0; next < queue.size() && !via.contains(through); ++next) {
-    const auto out = std::ranges::equal_range(sorted, queue[next], {}, &CandidateEdge::waiter);
-    for (const auto& edge : out)
-      if (via.emplace(edge.blocker, &edge).second) queue.push_back(edge.blocker);
+    const auto at = queue[next];
+    const auto first = std::ranges::lower_bound(sorted, at, {}, &CandidateEdge::waiter);
+    for (auto edge = first; edge != sorted.end() && edge->waiter == at; ++edge)
+      if (via.emplace(edge->blocker, &*edge).second) queue.push_back(edge->blocker);
   }
   std::vector<CandidateEdge> cycle;
   if (!via.contains(through)) return cycle;

@@ -2,7 +2,8 @@
 //
 // 1. Split the candidate into its cyclic strongly connected components; what is on no cycle falls away here.
 // 2. In each, choose one victim: lowest priority first, then least cost/(in·out), then the policy's own order.
-// 3. Remove it, split what is left of its component, and go on until nothing is cyclic that could be broken.
+// 3. Remove it; go on with what is left of its component, split again where it fell apart, until nothing is cyclic that
+//    could be broken.
 // 4. Give back each victim without which nothing becomes cyclic, the most wanted first: none is superfluous.
 // Minimal sets are NP-hard to find; the unit test measures how far from the optimum this is on small components.
 #include "detect/victims.hpp"
@@ -13,7 +14,9 @@
 #include <charconv>
 #include <cmath>
 #include <deque>
+#include <limits>
 #include <numeric>
+#include <unordered_map>
 
 namespace gordian::detect {
 namespace {
@@ -28,12 +31,13 @@ std::string text_of(double value) {
   return {buffer, end};
 }
 
-/// Attributes come from outside. What is no number counts as unknown, what is negative as nothing: costs stay ordered.
+/// Attributes come from outside. What is no finite number counts as unknown, what is negative as nothing: costs stay
+/// ordered.
 TxnInfo sane(TxnInfo info) {
   if (info.start && std::isnan(*info.start)) info.start.reset();
   if (std::isnan(info.priority)) info.priority = 0;
   for (auto* const value : {&info.locks, &info.work, &info.restarts})
-    if (!(*value > 0)) *value = 0;
+    if (!(*value > 0) || std::isinf(*value)) *value = 0;
   return info;
 }
 
@@ -54,9 +58,14 @@ class Choice {
   [[nodiscard]] std::vector<Members> cyclic_components(const Members& among) const;
   [[nodiscard]] Members candidates_in(const Members& component) const;
   [[nodiscard]] std::optional<Member> requester_in(const Members& component) const;
-  [[nodiscard]] Member cheapest(const Members& component, const Members& candidates) const;
+  [[nodiscard]] Member cheapest(const Members& candidates) const;
   [[nodiscard]] std::string because(Member victim, const Members& component, const Members& candidates) const;
   [[nodiscard]] bool on_cycle(Member member) const;
+  [[nodiscard]] bool reaches_all(const Members& members, const std::vector<Members>& neighbours) const;
+  void enter(const Members& component);
+  void remove(Member victim, Members& component);
+  [[nodiscard]] std::optional<Member> choose_one(const Members& component, bool whole);
+  [[nodiscard]] bool remove_victims(Members& component, bool whole);
   void break_component(const Members& component);
   void give_back_superfluous();
 
@@ -70,35 +79,35 @@ class Choice {
   std::vector<Members> out_;           ///< each blocker once
   std::vector<Members> in_;
   std::vector<bool> gone_;
+  std::vector<bool> inside_;             ///< of the component that is being broken
+  std::vector<std::size_t> out_inside_;  ///< how many of out_, and of in_, are inside
+  std::vector<std::size_t> in_inside_;
   std::vector<Chosen> chosen_;
   Members unresolved_;
 };
 
 Choice::Choice(const std::vector<CandidateEdge>& edges, const InfoOf& info, Policy policy, const Weights& weights)
     : edges_(edges), policy_(policy), weights_(weights) {
-  const auto make_unique = [](auto& values) {
-    std::ranges::sort(values);
-    const auto same = std::ranges::unique(values);
-    values.erase(same.begin(), same.end());
-  };
-  for (const auto& edge : edges) {
-    ids_.push_back(edge.waiter);
-    ids_.push_back(edge.blocker);
-  }
-  make_unique(ids_);
+  std::unordered_map<TxnId, Member> numbers;
+  for (const auto& edge : edges)
+    for (const auto* const id : {&edge.waiter, &edge.blocker})
+      if (numbers.try_emplace(*id).second) ids_.push_back(*id);
+  std::ranges::sort(ids_);
+  for (Member i = 0; i < ids_.size(); ++i) numbers[ids_[i]] = i;
 
-  const auto number = [this](const TxnId& id) {
-    return static_cast<Member>(std::ranges::lower_bound(ids_, id) - ids_.begin());
-  };
   out_.resize(ids_.size());
   in_.resize(ids_.size());
   for (const auto& edge : edges) {
-    const auto waiter = number(edge.waiter);
-    const auto blocker = number(edge.blocker);
+    const auto waiter = numbers.at(edge.waiter);
+    const auto blocker = numbers.at(edge.blocker);
     if (waiter == blocker) continue;
     out_[waiter].push_back(blocker);
     in_[blocker].push_back(waiter);
   }
+  const auto make_unique = [](Members& list) {
+    std::ranges::sort(list);
+    list.erase(std::unique(list.begin(), list.end()), list.end());
+  };
   for (auto* const lists : {&out_, &in_})
     for (auto& list : *lists) make_unique(list);
 
@@ -112,6 +121,9 @@ Choice::Choice(const std::vector<CandidateEdge>& edges, const InfoOf& info, Poli
   places_.resize(ids_.size());
   for (std::uint32_t place = 0; place < order.size(); ++place) places_[order[place]] = place;
   gone_.resize(ids_.size(), false);
+  inside_.resize(ids_.size(), false);
+  out_inside_.resize(ids_.size(), 0);
+  in_inside_.resize(ids_.size(), 0);
 }
 
 /// Policies that know only an order: their cost is the rank in it.
@@ -200,18 +212,14 @@ std::optional<Member> Choice::requester_in(const Members& component) const {
 }
 
 // Policies that only order must never starve the one they want to keep: it is left out while there is another.
-Member Choice::cheapest(const Members& component, const Members& candidates) const {
-  const auto degree_in = [&](const Members& list) {
-    return static_cast<double>(
-        std::ranges::count_if(list, [&](Member m) { return std::ranges::binary_search(component, m); }));
-  };
+Member Choice::cheapest(const Members& candidates) const {
   const auto eligible = ordering_policy() && candidates.size() > 1 ? candidates.size() - 1 : candidates.size();
   auto best = candidates.front();
   auto best_ratio = std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < eligible; ++i) {
     const auto member = candidates[i];
     const auto cost = ordering_policy() ? static_cast<double>(i + 1) : costs_[member];
-    const auto ratio = cost / (degree_in(in_[member]) * degree_in(out_[member]));
+    const auto ratio = cost / (static_cast<double>(in_inside_[member]) * static_cast<double>(out_inside_[member]));
     if (ratio >= best_ratio) continue;
     best = member;
     best_ratio = ratio;
@@ -244,27 +252,80 @@ std::string Choice::because(Member victim, const Members& component, const Membe
   return why + " is the youngest" + among;
 }
 
+void Choice::enter(const Members& component) {
+  for (const auto member : component) inside_[member] = true;
+  const auto count = [this](const Members& list) {
+    return static_cast<std::size_t>(std::ranges::count_if(list, [this](Member m) { return inside_[m]; }));
+  };
+  for (const auto member : component) {
+    out_inside_[member] = count(out_[member]);
+    in_inside_[member] = count(in_[member]);
+  }
+}
+
+void Choice::remove(Member victim, Members& component) {
+  gone_[victim] = true;
+  inside_[victim] = false;
+  std::erase(component, victim);
+  for (const auto blocker : out_[victim]) in_inside_[blocker] -= inside_[blocker] ? 1 : 0;
+  for (const auto waiter : in_[victim]) out_inside_[waiter] -= inside_[waiter] ? 1 : 0;
+}
+
+/// Whether the first of `members` reaches all others inside. Stops when it has: in dense components long before all
+/// edges are seen.
+bool Choice::reaches_all(const Members& members, const std::vector<Members>& neighbours) const {
+  std::vector<bool> seen(ids_.size(), false);
+  seen[members.front()] = true;
+  Members reached{members.front()};
+  for (std::size_t next = 0; next < reached.size() && reached.size() < members.size(); ++next) {
+    for (const auto m : neighbours[reached[next]]) {
+      if (!inside_[m] || seen[m]) continue;
+      seen[m] = true;
+      reached.push_back(m);
+    }
+  }
+  return reached.size() == members.size();
+}
+
+/// The next victim of the component; none if no member may be aborted. `whole`: nobody of it was chosen yet.
+std::optional<Member> Choice::choose_one(const Members& component, bool whole) {
+  const auto candidates = candidates_in(component);
+  if (candidates.empty()) return std::nullopt;
+  const auto requester = whole && policy_ == Policy::requester ? requester_in(component) : std::nullopt;
+  if (requester && std::ranges::find(candidates, *requester) != candidates.end()) {
+    places_[*requester] = 0;  // the last to be given back: nobody is wanted less
+    chosen_.push_back({*requester, ids_[*requester].str() + " made the request that was reported last"});
+    return requester;
+  }
+  const auto victim = cheapest(candidates);
+  chosen_.push_back({victim, because(victim, component, candidates)});
+  return victim;
+}
+
+/// Removes victims while what is left of the component holds together; false if none of it may be aborted.
+bool Choice::remove_victims(Members& component, bool whole) {
+  do {
+    const auto victim = choose_one(component, whole);
+    if (!victim) return false;
+    remove(*victim, component);
+    whole = false;
+  } while (component.size() > 1 && reaches_all(component, out_) && reaches_all(component, in_));
+  return true;
+}
+
 void Choice::break_component(const Members& component) {
   std::deque<Members> cyclic{component};
-  for (bool first = true; !cyclic.empty(); first = false) {
-    const auto members = std::move(cyclic.front());
+  for (bool whole = true; !cyclic.empty(); whole = false) {
+    auto members = std::move(cyclic.front());
     cyclic.pop_front();
-    const auto candidates = candidates_in(members);
-    if (candidates.empty()) {
+    enter(members);
+    const bool broken = remove_victims(members, whole);
+    for (const auto member : members) inside_[member] = false;
+    if (broken) {
+      for (auto& left : cyclic_components(members)) cyclic.push_back(std::move(left));
+    } else {
       unresolved_.insert(unresolved_.end(), members.begin(), members.end());
-      continue;
     }
-    const auto requester = first && policy_ == Policy::requester ? requester_in(members) : std::nullopt;
-    const bool requester_goes = requester && std::ranges::find(candidates, *requester) != candidates.end();
-    const auto victim = requester_goes ? *requester : cheapest(members, candidates);
-    auto why = requester_goes ? ids_[victim].str() + " made the request that was reported last"
-                              : because(victim, members, candidates);
-    if (requester_goes) places_[victim] = 0;  // the last to be given back: nobody is wanted less
-    gone_[victim] = true;
-    chosen_.push_back({victim, std::move(why)});
-    auto rest = members;
-    std::erase(rest, victim);
-    for (auto& component_left : cyclic_components(rest)) cyclic.push_back(std::move(component_left));
   }
 }
 

@@ -95,18 +95,27 @@ class SharedAgent : public net::LinkHost, public std::enable_shared_from_this<Sh
   // --- On the link's thread ---
 
   void received(const wire::ToAgent& message, std::int64_t now_us) override {
-    const std::lock_guard lock(mutex_);
-    core_.receive(message, now_us);
-    queue_calls();
+    bool called = false;
+    {
+      const std::lock_guard lock(mutex_);
+      core_.receive(message, now_us);
+      called = queue_calls();
+    }
+    if (called) calls_ready_.notify_one();  // unlocked, or the callback thread would wake only to wait for the mutex
   }
   void garbled(const std::string& what) override {
     log(AgentCallbacks::Level::warn, "message from the coordinator not understood: " + what);
   }
   std::vector<wire::FromAgent> outgoing(std::int64_t now_us) override {
     report_slow_callback(now_us);
-    const std::lock_guard lock(mutex_);
-    auto messages = core_.take_outgoing(now_us);
-    queue_calls();
+    std::vector<wire::FromAgent> messages;
+    bool called = false;
+    {
+      const std::lock_guard lock(mutex_);
+      messages = core_.take_outgoing(now_us);
+      called = queue_calls();
+    }
+    if (called) calls_ready_.notify_one();
     return messages;
   }
   void send_failed(std::int64_t now_us) override {
@@ -138,11 +147,10 @@ class SharedAgent : public net::LinkHost, public std::enable_shared_from_this<Sh
   void wake_if_due() {
     if (link_ && (core_.has_outgoing() || core_.next_due_us() < link_wakes_us_)) link_->wake();
   }
-  void queue_calls() {
-    for (auto& call : core_.take_upcalls()) {
-      calls_.push_back(std::move(call));
-      calls_ready_.notify_one();
-    }
+  /// True if there is something to do for the callback thread.
+  bool queue_calls() {
+    for (auto& call : core_.take_upcalls()) calls_.push_back(std::move(call));
+    return !calls_.empty();
   }
 
   // --- On the callback thread ---

@@ -16,6 +16,10 @@ spdlog::level::level_enum level(coordinator::Note::Level level) {
   return spdlog::level::info;
 }
 
+// While its orders are on their way an incident changes several times within milliseconds, and the processors have more urgent
+// things to do than to write it. It is written once it is settled, or this late.
+constexpr std::chrono::milliseconds store_after{50};
+
 /// Overloads for std::visit.
 template <class... Functions>
 struct Cases : Functions... {
@@ -58,22 +62,27 @@ store::Result<std::vector<coordinator::Incident>> Journal::incidents(std::size_t
 }
 
 void Journal::run() {
+  const auto due = [this] { return stopping_ || !events_.empty(); };
   for (;;) {
     std::deque<coordinator::Event> events;
     std::size_t dropped = 0;
+    bool ending = false;
     {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return stopping_ || !events_.empty(); });
-      if (events_.empty()) return;
+      if (unstored_.empty()) wake_.wait(lock, due);
+      else wake_.wait_until(lock, store_at_, due);
+      ending = stopping_ && events_.empty();
       events.swap(events_);
       std::swap(dropped, dropped_);
     }
     for (const auto& event : events) work_off(event);
+    if (!unstored_.empty() && (ending || Clock::now() >= store_at_)) store_incidents();
     if (dropped > 0) {
       log_->error("{} events were neither stored nor logged: the disk or the log is too slow", dropped);
       stop_recording("it has a gap");
     }
     if (recorder_ && !recorder_->flush()) stop_recording("the file cannot be written (is the disk full?)");
+    if (ending) return;
   }
 }
 
@@ -92,8 +101,17 @@ void Journal::work_off(const coordinator::Event& event) {
 void Journal::incident_changed(const coordinator::Incident& incident) {
   log_->debug("incident {}: {}", incident.id, coordinator::name(incident.outcome));
   if (recorder_) recorder_->incident(incident);
+  const bool settled = incident.outcome != coordinator::Incident::Outcome::resolving;
+  if (settled || unstored_.empty()) store_at_ = Clock::now() + (settled ? Clock::duration(0) : store_after);
+  unstored_.insert_or_assign(incident.id, incident);
+}
+
+void Journal::store_incidents() {
   const std::lock_guard lock(history_mutex_);
-  if (history_) check(history_->put(incident));
+  for (const auto& [id, incident] : unstored_) {
+    if (history_) check(history_->put(incident));
+  }
+  unstored_.clear();
 }
 
 void Journal::site_changed(const coordinator::SiteChanged& change) {

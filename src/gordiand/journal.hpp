@@ -1,8 +1,10 @@
 // Takes the coordinator's events off its thread: stores incidents and sites in the history, records, logs.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -38,8 +40,11 @@ class Journal {
   static constexpr std::size_t events_max = 1'000'000;
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   void run();
   void work_off(const coordinator::Event& event);
+  void store_incidents();
   void incident_changed(const coordinator::Incident& incident);
   void site_changed(const coordinator::SiteChanged& change);
   void stop_recording(const char* why);
@@ -49,6 +54,8 @@ class Journal {
   std::mutex history_mutex_;
   std::optional<store::History> history_;  // guarded by history_mutex_
   std::optional<Recorder> recorder_;       // only for the thread
+  std::map<std::string, coordinator::Incident> unstored_;  // only for the thread: by id, as they are now
+  Clock::time_point store_at_;                             // only for the thread: when they are written, if there are any
 
   std::mutex mutex_;
   std::condition_variable wake_;

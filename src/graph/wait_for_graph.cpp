@@ -15,8 +15,8 @@ tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_wait(WaitRef ref, const
   for (const auto& blocker : blockers)
     if (blocker != waiter) wanted.push_back(&blocker);
   std::ranges::sort(wanted, [](const TxnId* a, const TxnId* b) { return *a < *b; });
-  const auto same = std::ranges::unique(wanted, [](const TxnId* a, const TxnId* b) { return *a == *b; });
-  wanted.erase(same.begin(), same.end());
+  const auto same = std::unique(wanted.begin(), wanted.end(), [](auto* a, auto* b) { return *a == *b; });
+  wanted.erase(same, wanted.end());
 
   auto standing = find_wait(ref);
   const auto old_edges = standing ? edges(*standing).size() : 0;
@@ -117,10 +117,8 @@ void WaitForGraph::drop_vertex_if_unused(Vertex v) {
 WaitSlot WaitForGraph::add_wait(WaitRef ref, const TxnId& waiter) {
   while (sites_.size() <= ref.site) sites_.emplace_back(0, SequenceKey{&waits_}, SequenceKey{&waits_});
   const auto v = vertex_for(waiter);
-  auto& list = vertices_[v].waits;
-  const auto place = static_cast<std::uint32_t>(list.size());
-  const auto w = waits_.take(ref.sequence, 0U, ref.site, v, place);
-  list.push_back(w);
+  const auto w = waits_.take(ref, v);
+  waits_[w].place_in_waits = append(vertices_[v].waits, w);
   sites_[ref.site].insert(w);
   return w;
 }
@@ -140,15 +138,18 @@ void WaitForGraph::drop_wait(WaitSlot w) {
 }
 
 void WaitForGraph::add_edge(WaitSlot w, Vertex blocker) {
-  auto& wait = waits_[w];
-  auto& out = vertices_[wait.waiter].out;
-  auto& in = vertices_[blocker].in;
-  assert(wait.waiter != blocker);
-  const auto place = [](const SlotList& list) { return static_cast<std::uint32_t>(list.size()); };
-  const auto e = edges_.take(wait.waiter, blocker, w, place(out), place(in), place(wait.edges));
-  out.push_back(e);
-  in.push_back(e);
-  wait.edges.push_back(e);
+  const auto waiter = this->waiter(w);
+  assert(waiter != blocker);
+  const auto e = edges_.take(waiter, blocker, w);
+  auto& edge = edges_[e];
+  edge.place_in_out = append(vertices_[waiter].out, e);
+  edge.place_in_in = append(vertices_[blocker].in, e);
+  edge.place_in_wait = append(waits_[w].edges, e);
+}
+
+std::uint32_t WaitForGraph::append(SlotList& list, std::uint32_t slot) {
+  list.push_back(slot);
+  return static_cast<std::uint32_t>(list.size() - 1);
 }
 
 // The waiter's vertex stays: its wait still stands.

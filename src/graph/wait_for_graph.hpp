@@ -7,7 +7,8 @@
 //
 // Not thread-safe: a coordinator owns one and uses it from its reactor thread.
 // Cost: adding or removing an edge O(1) amortised; removing a wait O(its edges), a transaction O(its edges), a site O(its waits).
-// Memory: about 200 bytes for a wait with one blocker, its waiter's vertex included; 24 for each further edge.
+// Memory: about 225 bytes for a wait with one blocker, its waiter's vertex included (ids up to 15 bytes; longer ones add
+// their length); 24 for each further edge.
 #pragma once
 
 #include <absl/container/flat_hash_set.h>
@@ -118,6 +119,8 @@ class WaitForGraph {
   using SlotList = absl::InlinedVector<std::uint32_t, 4>;
 
   struct VertexData {
+    explicit VertexData(const TxnId& txn) : id(txn) {}
+
     TxnId id;
     SlotList waits;
     SlotList out;
@@ -125,19 +128,23 @@ class WaitForGraph {
   };
   // An edge knows its place in each list that holds it, so that it leaves by swapping with the last one.
   struct EdgeData {
+    EdgeData(Vertex waiter, Vertex blocker, WaitSlot w) : source(waiter), target(blocker), wait(w) {}
+
     Vertex source;
     Vertex target;
     WaitSlot wait;  ///< no_slot: this slot is free
-    std::uint32_t place_in_out;
-    std::uint32_t place_in_in;
-    std::uint32_t place_in_wait;
+    std::uint32_t place_in_out = 0;
+    std::uint32_t place_in_in = 0;
+    std::uint32_t place_in_wait = 0;
   };
   struct WaitData {
+    WaitData(WaitRef ref, Vertex v) : sequence(ref.sequence), site(ref.site), waiter(v) {}
+
     std::uint64_t sequence;
-    std::uint64_t reported;
+    std::uint64_t reported = 0;
     SiteSlot site;
     Vertex waiter;  ///< no_slot: this slot is free
-    std::uint32_t place_in_waits;
+    std::uint32_t place_in_waits = 0;
     SlotList edges;
   };
 
@@ -169,6 +176,8 @@ class WaitForGraph {
   void drop_wait(WaitSlot w);
   void add_edge(WaitSlot w, Vertex blocker);
   void drop_edge(EdgeSlot e);
+  /// Returns the slot's place in the list.
+  static std::uint32_t append(SlotList& list, std::uint32_t slot);
   void set_blockers(WaitSlot w, std::span<const TxnId* const> sorted);
   [[nodiscard]] std::string check_vertex(Vertex v) const;
   [[nodiscard]] std::string check_wait(WaitSlot w) const;

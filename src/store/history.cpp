@@ -14,11 +14,10 @@ namespace {
 
 using coordinator::Incident;
 using coordinator::IncidentEdge;
-using coordinator::IncidentStep;
 using coordinator::IncidentTxn;
 
 constexpr int application_id = 0x47524449;  // "GRDI": tells a Gordian history from other SQLite files
-constexpr int schema_version = 1;  // PRAGMA user_version; a change of the tables raises it and adds a step
+constexpr int schema_version = 1;           // PRAGMA user_version; a change of the tables raises it and adds a step
 
 // Ids and texts are opaque bytes, stored as they are. Unsigned 64-bit numbers are stored with the same bits.
 constexpr const char* schema = R"sql(
@@ -66,9 +65,7 @@ IdType id(const SQLite::Column& column) {
   return *std::move(parsed);
 }
 
-int pragma(SQLite::Database& db, const char* name) {
-  return db.execAndGet(std::string("PRAGMA ") + name).getInt();
-}
+int pragma(SQLite::Database& db, const char* name) { return db.execAndGet(std::string("PRAGMA ") + name).getInt(); }
 
 /// True if the file is ours, false if it is empty. Only reads.
 bool recognise(SQLite::Database& db) {
@@ -82,8 +79,7 @@ bool recognise(SQLite::Database& db) {
                    std::to_string(schema_version) + "; use the Gordian that wrote it, or name another file"};
   const std::string sound = db.execAndGet("PRAGMA quick_check(1)").getString();
   if (sound != "ok")
-    throw Unusable{"it is damaged (" + sound +
-                   "); move it away, or mend it with sqlite3 and its command .recover"};
+    throw Unusable{"it is damaged (" + sound + "); move it away, or mend it with sqlite3 and its command .recover"};
   return true;
 }
 
@@ -97,23 +93,73 @@ void create(SQLite::Database& db) {
 
 std::string explain(const SQLite::Exception& error) {
   switch (error.getErrorCode()) {
-    case SQLITE_NOTADB:
-      return "it is not a SQLite database; name another file";
+    case SQLITE_NOTADB: return "it is not a SQLite database; name another file";
     case SQLITE_CORRUPT:
       return "it is damaged (" + std::string(error.what()) +
              "); move it away, or mend it with sqlite3 and its command .recover";
-    case SQLITE_CANTOPEN:
-      return "it cannot be opened or made; its directory must exist and be writable";
-    case SQLITE_READONLY:
-      return "it cannot be written; give this user the right to write it";
-    case SQLITE_FULL:
-      return "the disk is full";
-    case SQLITE_BUSY:
-      return "another program keeps it locked";
-    default:
-      return error.what();
+    case SQLITE_CANTOPEN: return "it cannot be opened or made; its directory must exist and be writable";
+    case SQLITE_READONLY: return "it cannot be written; give this user the right to write it";
+    case SQLITE_FULL: return "the disk is full";
+    case SQLITE_BUSY: return "another program keeps it locked";
+    default: return error.what();
   }
 }
+
+/// Reads what belongs to one incident after the other; its statements are prepared once.
+class PartsReader {
+ public:
+  explicit PartsReader(SQLite::Database& db)
+      : victim_(db, "SELECT txn FROM victims WHERE incident = ? ORDER BY place"),
+        txn_(db,
+             "SELECT txn, victim, start, priority, locks, work, restarts, class, label "
+             "FROM txns WHERE incident = ? ORDER BY place"),
+        edge_(db,
+              "SELECT waiter, blocker, site, incarnation, sequence, resource, mode, detail, age_ms "
+              "FROM edges WHERE incident = ? ORDER BY place"),
+        step_(db, "SELECT after_us, what FROM steps WHERE incident = ? ORDER BY place") {}
+
+  void read(Incident& incident, std::int64_t key) {
+    each(victim_, key, [&] { incident.victims.push_back(id<TxnId>(victim_.getColumn(0))); });
+    each(txn_, key, [&] { incident.txns.push_back(txn()); });
+    each(edge_, key, [&] { incident.edges.push_back(edge()); });
+    each(step_, key, [&] {
+      incident.steps.push_back({step_.getColumn(0).getInt64(), step_.getColumn(1).getString()});
+    });
+  }
+
+ private:
+  template <class Row>
+  static void each(SQLite::Statement& statement, std::int64_t key, Row row) {
+    statement.reset();
+    statement.bind(1, key);
+    while (statement.executeStep()) row();
+  }
+
+  IncidentTxn txn() {
+    IncidentTxn member{id<TxnId>(txn_.getColumn(0)), {}, txn_.getColumn(1).getInt() != 0};
+    TxnInfo& info = member.info;
+    if (!txn_.getColumn(2).isNull()) info.start = txn_.getColumn(2).getDouble();
+    info.priority = txn_.getColumn(3).getDouble();
+    info.locks = txn_.getColumn(4).getDouble();
+    info.work = txn_.getColumn(5).getDouble();
+    info.restarts = txn_.getColumn(6).getDouble();
+    info.victim_class = txn_.getColumn(7).getInt() == 0 ? TxnInfo::Class::normal : TxnInfo::Class::never;
+    info.label = txn_.getColumn(8).getString();
+    return member;
+  }
+
+  IncidentEdge edge() {
+    return {id<TxnId>(edge_.getColumn(0)),
+            id<TxnId>(edge_.getColumn(1)),
+            WaitId{id<SiteId>(edge_.getColumn(2)), number(edge_.getColumn(3)), number(edge_.getColumn(4))},
+            edge_.getColumn(5).getString(),
+            edge_.getColumn(6).getString(),
+            edge_.getColumn(7).getString(),
+            edge_.getColumn(8).getDouble()};
+  }
+
+  SQLite::Statement victim_, txn_, edge_, step_;
+};
 
 }  // namespace
 
@@ -178,8 +224,7 @@ class History::Impl {
         "resolve_us) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         incident.id, bits(incident.epoch), bits(incident.number), incident.found_unix_us,
-        static_cast<int>(incident.outcome), incident.policy, incident.why, incident.confirm_us,
-        incident.resolve_us);
+        static_cast<int>(incident.outcome), incident.policy, incident.why, incident.confirm_us, incident.resolve_us);
     put_parts(incident, db_.getLastInsertRowid());
     std::size_t count = incidents_ + (replaced ? 0 : 1);
     if (count > incidents_max_) {
@@ -192,12 +237,12 @@ class History::Impl {
   }
 
   std::vector<Incident> list(std::size_t limit, const std::optional<std::string>& only) {
-    SQLite::Statement row(
-        db_,
-        "SELECT key, id, epoch, number, found_unix_us, outcome, policy, why, confirm_us, resolve_us "
-        "FROM incidents WHERE ?1 IS NULL OR id = ?1 ORDER BY epoch DESC, number DESC LIMIT ?2");
+    SQLite::Statement row(db_,
+                          "SELECT key, id, epoch, number, found_unix_us, outcome, policy, why, confirm_us, resolve_us "
+                          "FROM incidents WHERE ?1 IS NULL OR id = ?1 ORDER BY epoch DESC, number DESC LIMIT ?2");
     if (only) row.bind(1, *only);
     row.bind(2, bits(std::min<std::uint64_t>(limit, std::numeric_limits<std::int64_t>::max())));
+    PartsReader parts(db_);
     std::vector<Incident> incidents;
     while (row.executeStep()) {
       Incident incident;
@@ -206,14 +251,14 @@ class History::Impl {
       incident.number = number(row.getColumn(3));
       incident.found_unix_us = row.getColumn(4).getInt64();
       const int outcome = row.getColumn(5).getInt();
-      if (outcome < 0 || outcome > static_cast<int>(Incident::Outcome::failed))
+      if (outcome < 0 || outcome > static_cast<int>(Incident::Outcome::dissolved))
         throw Unusable{"it is damaged: incident " + incident.id + " has outcome " + std::to_string(outcome)};
       incident.outcome = static_cast<Incident::Outcome>(outcome);
       incident.policy = row.getColumn(6).getString();
       incident.why = row.getColumn(7).getString();
       incident.confirm_us = row.getColumn(8).getInt64();
       incident.resolve_us = row.getColumn(9).getInt64();
-      read_parts(incident, row.getColumn(0).getInt64());
+      parts.read(incident, row.getColumn(0).getInt64());
       incidents.push_back(std::move(incident));
     }
     return incidents;
@@ -234,13 +279,11 @@ class History::Impl {
 
   void put_parts(const Incident& incident, std::int64_t key) {
     std::int64_t place = 0;
-    for (const auto& victim : incident.victims)
-      run("INSERT INTO victims VALUES (?, ?, ?)", key, place++, victim.str());
+    for (const auto& victim : incident.victims) run("INSERT INTO victims VALUES (?, ?, ?)", key, place++, victim.str());
     for (const auto& [txn, info, victim] : incident.txns) {
       SQLite::Statement row(db_, "INSERT INTO txns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
-      SQLite::bind(row, key, place++, txn.str(), victim ? 1 : 0, 0.0, storable(info.priority),
-                   storable(info.locks), storable(info.work), storable(info.restarts),
-                   static_cast<int>(info.victim_class), info.label);
+      SQLite::bind(row, key, place++, txn.str(), victim ? 1 : 0, 0.0, storable(info.priority), storable(info.locks),
+                   storable(info.work), storable(info.restarts), static_cast<int>(info.victim_class), info.label);
       if (info.start) {
         row.bind(5, storable(*info.start));
       } else {
@@ -254,46 +297,6 @@ class History::Impl {
           edge.resource, edge.mode, edge.detail, storable(edge.age_ms));
     for (const auto& step : incident.steps)
       run("INSERT INTO steps VALUES (?, ?, ?, ?)", key, place++, step.after_us, step.what);
-  }
-
-  void read_parts(Incident& incident, std::int64_t key) {
-    SQLite::Statement victim(db_, "SELECT txn FROM victims WHERE incident = ? ORDER BY place");
-    victim.bind(1, key);
-    while (victim.executeStep()) incident.victims.push_back(id<TxnId>(victim.getColumn(0)));
-
-    SQLite::Statement txn(db_,
-                          "SELECT txn, victim, start, priority, locks, work, restarts, class, label "
-                          "FROM txns WHERE incident = ? ORDER BY place");
-    txn.bind(1, key);
-    while (txn.executeStep()) {
-      IncidentTxn member{id<TxnId>(txn.getColumn(0)), {}, txn.getColumn(1).getInt() != 0};
-      TxnInfo& info = member.info;
-      if (!txn.getColumn(2).isNull()) info.start = txn.getColumn(2).getDouble();
-      info.priority = txn.getColumn(3).getDouble();
-      info.locks = txn.getColumn(4).getDouble();
-      info.work = txn.getColumn(5).getDouble();
-      info.restarts = txn.getColumn(6).getDouble();
-      info.victim_class = txn.getColumn(7).getInt() == 0 ? TxnInfo::Class::normal : TxnInfo::Class::never;
-      info.label = txn.getColumn(8).getString();
-      incident.txns.push_back(std::move(member));
-    }
-
-    SQLite::Statement edge(
-        db_,
-        "SELECT waiter, blocker, site, incarnation, sequence, resource, mode, detail, age_ms "
-        "FROM edges WHERE incident = ? ORDER BY place");
-    edge.bind(1, key);
-    while (edge.executeStep())
-      incident.edges.push_back(
-          {id<TxnId>(edge.getColumn(0)), id<TxnId>(edge.getColumn(1)),
-           WaitId{id<SiteId>(edge.getColumn(2)), number(edge.getColumn(3)), number(edge.getColumn(4))},
-           edge.getColumn(5).getString(), edge.getColumn(6).getString(), edge.getColumn(7).getString(),
-           edge.getColumn(8).getDouble()});
-
-    SQLite::Statement step(db_, "SELECT after_us, what FROM steps WHERE incident = ? ORDER BY place");
-    step.bind(1, key);
-    while (step.executeStep())
-      incident.steps.push_back({step.getColumn(0).getInt64(), step.getColumn(1).getString()});
   }
 
   std::filesystem::path file_;

@@ -46,8 +46,8 @@ class History {
   /// a millisecond.
   Result<void> put(const coordinator::Incident& incident);
   /// Newest first; with `id` only that one (empty if there is none).
-  [[nodiscard]] Result<std::vector<coordinator::Incident>> list(
-      std::size_t limit, const std::optional<std::string>& id = {}) const;
+  [[nodiscard]] Result<std::vector<coordinator::Incident>> list(std::size_t limit,
+                                                                const std::optional<std::string>& id = {}) const;
 
   /// A site that has reported to this coordinator, or one before it.
   Result<void> remember(const SiteId& site);

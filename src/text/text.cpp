@@ -47,8 +47,7 @@ int hex_digit(char c) {
 
 /// True if `text` begins with "\xNN".
 bool begins_escape(std::string_view text) {
-  return text.size() >= 4 && text[0] == '\\' && text[1] == 'x' && hex_digit(text[2]) >= 0 &&
-         hex_digit(text[3]) >= 0;
+  return text.size() >= 4 && text[0] == '\\' && text[1] == 'x' && hex_digit(text[2]) >= 0 && hex_digit(text[3]) >= 0;
 }
 
 void append_escape(std::string& text, std::string_view bytes) {
@@ -108,8 +107,7 @@ std::string shortened(std::string_view bytes, std::size_t characters_max) {
   if (!flat.empty() && flat.back() == ' ') flat.pop_back();
   std::string text = visible(flat);
   std::size_t length = 0, cut = 0;
-  for (std::size_t at = 0; at < text.size();
-       at += first_character(std::string_view(text).substr(at)).length) {
+  for (std::size_t at = 0; at < text.size(); at += first_character(std::string_view(text).substr(at)).length) {
     if (length == characters_max) return text.substr(0, cut) + "…";
     if (++length == characters_max) cut = at;  // the last place is the "…"'s
   }

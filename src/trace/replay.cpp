@@ -20,8 +20,6 @@ template <class Ids>
 std::vector<TxnId> in_id_order(const Ids& ids) {
   std::vector<TxnId> sorted(ids.begin(), ids.end());
   std::ranges::sort(sorted, detect::id_less);
-  const auto same = std::ranges::unique(sorted);
-  sorted.erase(same.begin(), same.end());
   return sorted;
 }
 
@@ -125,8 +123,10 @@ Replay::Applied Replay::apply(const Expect& expect) {
 }
 
 void Replay::compare(const char* key, const std::optional<std::vector<TxnId>>& expected, const std::set<TxnId>& found) {
-  if (!expected || std::set<TxnId>(expected->begin(), expected->end()) == found) return;
-  failed_.push_back({.line = line_, .key = key, .expected = texts(*expected), .found = texts(found)});
+  if (!expected) return;
+  const std::set<TxnId> expected_set(expected->begin(), expected->end());
+  if (expected_set == found) return;
+  failed_.push_back({.line = line_, .key = key, .expected = texts(expected_set), .found = texts(found)});
 }
 
 void Replay::compare(const char* key, const std::optional<std::string>& expected, const std::string& found) {
@@ -166,20 +166,21 @@ void Replay::look_for_deadlocks(const std::vector<detect::Candidate>& candidates
   std::set<TxnId> unresolved;
   for (const auto& candidate : candidates) {
     const auto chosen = detect::choose_victims(candidate.edges, info, policy_);
-    auto held_up = detector_.held_up_by(candidate);
+    const auto held_up = detector_.held_up_by(candidate);
     deadlocked_.insert(held_up.begin(), held_up.end());
     unresolved.insert(chosen.unresolved.begin(), chosen.unresolved.end());
     const auto known = [this](const TxnId& txn) { return unresolved_.contains(txn); };
     if (chosen.victims.empty() && std::ranges::all_of(chosen.unresolved, known)) continue;
     victims_.insert(chosen.victims.begin(), chosen.victims.end());
     ending.insert(ending.end(), chosen.victims.begin(), chosen.victims.end());
-    record(candidate, chosen, std::move(held_up));
+    record(candidate, chosen, held_up);
   }
   for (const auto& victim : ending) end_txn(victim);
   unresolved_ = std::move(unresolved);
 }
 
-void Replay::record(const detect::Candidate& candidate, const detect::Victims& chosen, std::vector<TxnId> held_up) {
+void Replay::record(const detect::Candidate& candidate, const detect::Victims& chosen,
+                    const std::vector<TxnId>& held_up) {
   Incident incident{.number = incidents_.size() + 1,
                     .line = line_,
                     .victims = chosen.victims,
@@ -193,7 +194,8 @@ void Replay::record(const detect::Candidate& candidate, const detect::Victims& c
                               .blocker = edge.blocker,
                               .site = sites_[edge.site],
                               .resource = std::get<std::string>(*wait_of_sequence_.at(edge.sequence))});
-  std::ranges::rotate(incident.cycle, std::ranges::min_element(incident.cycle, detect::id_less, &CycleEdge::waiter));
+  const auto smallest = std::ranges::min_element(incident.cycle, detect::id_less, &CycleEdge::waiter);
+  std::rotate(incident.cycle.begin(), smallest, incident.cycle.end());
   incidents_.push_back(std::move(incident));
 }
 

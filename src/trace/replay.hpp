@@ -49,7 +49,7 @@ class Replay {
   Waits::iterator forget_wait(Waits::iterator wait);
   [[nodiscard]] graph::SiteSlot site_slot(const SiteId& site);
   void look_for_deadlocks(const std::vector<detect::Candidate>& candidates);
-  void record(const detect::Candidate& candidate, const detect::Victims& chosen, std::vector<TxnId> held_up);
+  void record(const detect::Candidate& candidate, const detect::Victims& chosen, const std::vector<TxnId>& held_up);
   void compare(const char* key, const std::optional<std::vector<TxnId>>& expected, const std::set<TxnId>& found);
   void compare(const char* key, const std::optional<std::string>& expected, const std::string& found);
 

@@ -22,11 +22,15 @@ class PostgresCase(unittest.TestCase):
     server_settings = []
 
     @classmethod
-    def setUpClass(cls):
+    def start_servers(cls):
         cls.servers = {site: cls.enterClassContext(PostgresServer(settings=cls.server_settings)) for site in "ab"}
         for server in cls.servers.values():
             server.run("create table account (id int primary key, balance int not null)",
                        "insert into account select id, 0 from generate_series(1, 20) id")
+
+    @classmethod
+    def setUpClass(cls):
+        cls.start_servers()
         cls.gordiand = cls.enterClassContext(Gordiand(*cls.gordiand_options))
         cls.cli = cls.gordiand.cli
         cls.agents = {site: cls.enterClassContext(PostgresAgent(site, server, cls.gordiand.endpoint, *cls.agent_options))
@@ -36,6 +40,7 @@ class PostgresCase(unittest.TestCase):
             agent.wait_until_connected()
 
     def setUp(self):
+        wait_until(lambda: not self.cli.graph()["waits"], 10, "the waits of the test before are over", 0.02)
         self.known = {incident["id"] for incident in self.cli.deadlocks()["incidents"]}
 
     def session(self, site, application_name="", **more):

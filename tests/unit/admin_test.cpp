@@ -16,9 +16,7 @@ namespace {
 const char nasty_bytes[] = "\0\xff\"\\x41\n\xe2\x82 </script>";
 const std::string nasty(nasty_bytes, sizeof nasty_bytes - 1);
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 
@@ -52,9 +50,9 @@ TEST_CASE("a status comes back as it was") {
   status.uptime_s = 12.5;
   status.policy = "youngest";
   status.degraded = true;
-  status.sites = {{SiteId(nasty), "postgresql", nasty, "gordian-postgres 0.1.0", SiteView::State::complete, 9,
-                   12, 1.5, 3, false},
-                  {SiteId("b"), "", "", "", SiteView::State::missing, 0, 0, 0, 0, true}};
+  status.sites = {
+      {SiteId(nasty), "postgresql", nasty, "gordian-postgres 0.1.0", SiteView::State::complete, 9, 12, 1.5, 3, false},
+      {SiteId("b"), "", "", "", SiteView::State::missing, 0, 0, 0, 0, true}};
   status.txns = 5;
   status.waits = 4;
   status.edges = 6;

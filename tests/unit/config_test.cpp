@@ -14,9 +14,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// A small program's settings, with everything around it put back at the end.
 struct Program {
@@ -28,8 +26,7 @@ struct Program {
   bool degraded_ok = false;
   std::string conninfo;
   Options options{"prog", "1.2.3", "A program."};
-  std::filesystem::path file =
-      std::filesystem::temp_directory_path() / ("config_test." + std::to_string(getpid()));
+  std::filesystem::path file = std::filesystem::temp_directory_path() / ("config_test." + std::to_string(getpid()));
 
   Program() {
     options.add("policy", policy, "who must go", one_of({"youngest", "oldest"}));
@@ -99,8 +96,7 @@ TEST_CASE("a boolean is a flag that also takes a value") {
 TEST_CASE("a bad file is refused with file, line, key and what was expected") {
   Program p;
   const std::string path = p.file.string();
-  const auto refused = [&](const std::string& content, const std::string& place,
-                           const std::string& expected) {
+  const auto refused = [&](const std::string& content, const std::string& place, const std::string& expected) {
     const Outcome outcome = p.parse_file(content);
     INFO(outcome.err);
     CHECK(outcome.exit_code == 2);
@@ -146,8 +142,8 @@ TEST_CASE("--check-config says ok or what is wrong; settings are checked togethe
 TEST_CASE("--print-config can be read back, and says where each value came from") {
   Program p;
   setenv("GORDIAN_POLICY", "oldest", 1);
-  const Outcome printed = p.parse_file("weight_locks = 0.25\n",
-                                       {"--lease", "1500ms", "--conninfo", "a\"b\\c\nd", "--print-config"});
+  const Outcome printed =
+      p.parse_file("weight_locks = 0.25\n", {"--lease", "1500ms", "--conninfo", "a\"b\\c\nd", "--print-config"});
   REQUIRE(printed.exit_code == 0);
   CHECK(contains(printed.out, "policy = \"oldest\"  # environment GORDIAN_POLICY"));
   CHECK(contains(printed.out, "lease = \"1500ms\"  # flag --lease"));

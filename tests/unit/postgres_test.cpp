@@ -23,8 +23,8 @@ Identity identity(const std::string& application = "^gtx:(.+)$", const std::stri
 }
 
 SeenWait wait_behind(std::vector<SeenBlocker> blockers) {
-  return {session, 1'700'000'002'000'000, TxnId("waiter"), std::move(blockers), "row t (0,1)", "ShareLock", "update t",
-          std::chrono::milliseconds(120)};
+  return {session,       1'700'000'002'000'000, TxnId("waiter"), std::move(blockers),
+          "row t (0,1)", "ShareLock",           "update t",      std::chrono::milliseconds(120)};
 }
 
 /// An agent that never reaches a coordinator: its status tells what it was told.
@@ -76,8 +76,9 @@ TEST_CASE("a pattern has exactly one group") {
 }
 
 TEST_CASE("lock modes conflict as in PostgreSQL's manual, 13.3.1") {
-  const std::vector<std::string> modes{"AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock",
-                                       "ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"};
+  const std::vector<std::string> modes{
+      "AccessShareLock", "RowShareLock",          "RowExclusiveLock", "ShareUpdateExclusiveLock",
+      "ShareLock",       "ShareRowExclusiveLock", "ExclusiveLock",    "AccessExclusiveLock"};
   const std::vector<std::string> table{".......x", "......xx", "....xxxx", "...xxxxx",
                                        "..xx.xxx", "..xxxxxx", ".xxxxxxx", "xxxxxxxx"};
   for (std::size_t awaited = 0; awaited < modes.size(); ++awaited) {

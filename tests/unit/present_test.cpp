@@ -40,7 +40,7 @@ TEST_CASE("a degraded status says so first, and which sites are away") {
   CHECK(contains(text, "0 transactions, 1 wait, 0 edges"));
   CHECK(contains(text,
                  "berlin            complete  postgresql  3      104 ms ago  engine           "
-                       "gordian-postgres 0.1.0  host=b\n"));
+                 "gordian-postgres 0.1.0  host=b\n"));
   CHECK(contains(text, "paris\\x0a\\x1b[2J  missing   -           0      never       -"));
   CHECK(contains(text, "deltas   12\n"));
   CHECK(contains(status_text(StatusView{}), "no site has reported yet"));

@@ -1,6 +1,8 @@
 // The protocol as scenarios: real agents' cores and a real coordinator over a network that the test controls.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "protocol_world.hpp"
 
 using namespace gordian;
@@ -79,6 +81,35 @@ TEST_CASE("a wait that ended after the confirmation, before the order: the order
   CHECK(w.ordered("a").empty());
   CHECK(w.counter("aborts") == 0);
   CHECK(w.incidents()[0].steps.back().what == "T2: nothing to do at site a, the wait was over");
+  CHECK(w.incidents()[0].outcome == Outcome::dissolved);
+}
+
+TEST_CASE("one 'no' is enough: the candidate is dropped though another site has not answered yet") {
+  World w;
+  w.add("a", 1, [](agent::Options& o) { o.engine_confirms = true; });  // asks its server, and has not answered
+  w.add("b");
+  cross(w);
+  w.speak(), w.deliver_to_boss();
+  w.end("b", "T1");
+  w.settle();
+  CHECK(w.counter("candidates_denied") == 1);
+}
+
+TEST_CASE("the answer to an order is lost: the order given again is answered as before, and the other branches follow") {
+  World w;
+  w.add("a"), w.add("b");
+  cross(w);
+  bool lost = false;
+  w.lose_request = [&](const auto&, const wire::Request& r) {
+    const auto* m = std::get_if<wire::FromAgent>(&r);
+    return m != nullptr && std::holds_alternative<wire::Aborted>(*m) && !std::exchange(lost, true);
+  };
+  w.settle();
+  CHECK(w.ordered("b").empty());
+  w.pass(2500);
+  CHECK(w.ordered("a").size() == 1);  // carried out once
+  CHECK(w.ordered("b") == strings{"T2"});
+  CHECK(w.incidents().at(0).outcome == Outcome::resolved);
 }
 
 TEST_CASE("the same pair waits anew: the old question does not confirm the new wait") {
@@ -291,6 +322,26 @@ TEST_CASE("two agents with one name: the live one keeps it, a dead one is replac
   }
 }
 
+TEST_CASE("an agent replaced within its lease: what its predecessor was ordered to do does not reach it") {
+  World w;
+  w.add("a"), w.add("b");
+  w.engines.at("a").obeys = false;
+  cross(w);
+  w.settle();
+  REQUIRE(w.ordered("a") == strings{"T2"});
+  w.add("a", 2);  // the one before it was killed with the order
+  w.pass(w.options.takeover_wait.count() + 300);
+  REQUIRE(w.boss->status(w.time()).sites.at(0).incarnation == 2);
+  w.wait("a", "T2", {"T9"});  // the same number as the wait of the order, and no deadlock
+  w.pass(3 * w.options.abort_grace.count());
+  CHECK(w.ordered("a").empty());
+  CHECK(w.incidents().at(0).outcome != Outcome::resolving);
+  CHECK(std::any_of(w.events.begin(), w.events.end(), [](const auto& event) {  // a recording must know that its waits went
+    const auto* site = std::get_if<coordinator::SiteChanged>(&event);
+    return site != nullptr && site->site == SiteId("a") && site->what == coordinator::SiteChanged::What::lost;
+  }));
+}
+
 TEST_CASE("a clock that was set back: the agent takes a larger incarnation than the one before it") {
   World w;
   w.add("a", 1000);
@@ -315,6 +366,17 @@ TEST_CASE("orders of an older epoch are refused, and a coordinator rises above w
   CHECK(w.boss->status(w.time()).epoch == 8);
   w.engines.at("a").core->receive(wire::Abort{7, 1, 1, "7-1", TxnId("T2"), 1, wire::Abort::Role::waiting, 0, 100, ""}, w.now_us);
   CHECK(w.engines.at("a").core->status().orders_refused == 1);
+}
+
+TEST_CASE("a coordinator that forgot everything does not use its predecessor's epoch again") {
+  World w;
+  w.add("a");
+  REQUIRE(w.boss->status(w.time()).epoch == 1);
+  w.start_boss();
+  w.pass(1500);
+  CHECK(w.boss->status(w.time()).epoch == 2);
+  w.pass(5000);
+  CHECK(w.boss->status(w.time()).epoch == 2);  // and keeps its own
 }
 
 TEST_CASE("a victim that does not die: the order is escalated, then another victim is chosen") {

@@ -22,8 +22,7 @@ TEST_CASE("two different ids never look the same") {
   CHECK(visible("\xff") != visible("\\xff"));
   CHECK(visible("\\xff") == "\\x5cxff");
   std::mt19937 random(7);
-  const std::string_view pieces[] = {"\\", "x", "5",        "c",     "f",     "\xff",
-                                     "\n", "ü", "\xe2\x82", "\\x5c", "\\xff", "X"};
+  const std::string_view pieces[] = {"\\", "x", "5", "c", "f", "\xff", "\n", "ü", "\xe2\x82", "\\x5c", "\\xff", "X"};
   for (int round = 0; round < 20'000; ++round) {
     std::string bytes;
     for (auto n = random() % 8; n > 0; --n) bytes += pieces[random() % std::size(pieces)];

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <sstream>
 
 #include "trace/reader.hpp"
@@ -198,6 +199,41 @@ TEST_CASE("a trace that is malformed half-way keeps what it showed so far, and s
   CHECK(outcome.failed.empty());
   REQUIRE(outcome.error);
   CHECK(outcome.error->line == 3);
+}
+
+TEST_CASE("damaged traces are refused or understood, never worse, over 3000 seeds") {
+  const std::string whole =
+      lines({"{'op':'mode','detect':'continuous','policy':'requester','coordinators':1}",
+             "{'op':'begin','txn':'1','start':1.5,'class':'never','label':'\\u20ac'}",
+             "{'op':'wait','txn':'1','for':['2','3'],'site':'a','resource':'k','need':2}",
+             "{'op':'wait','txn':'2','for':['1'],'kind':'hard'}", "{'op':'unwait','txn':'1','site':'a'}",
+             "{'op':'lost','site':'a'}", "{'op':'end','txn':'1'}", "{'op':'detect'}",
+             "{'op':'expect','victims':['2'],'incidents':1,'reorder':false}"});
+  REQUIRE_FALSE([&] {
+    std::istringstream in(whole);
+    return replay(in, "t").error;
+  }());
+  int refused = 0;
+  for (unsigned seed = 0; seed < 3000; ++seed) {
+    CAPTURE(seed);
+    std::mt19937 random(seed);
+    auto damaged = whole;
+    for (auto changes = 1 + random() % 3; changes > 0; --changes) {
+      const auto at = random() % damaged.size();
+      switch (random() % 3) {
+        case 0: damaged[at] = static_cast<char>(random()); break;
+        case 1: damaged.erase(at, 1 + random() % 8); break;
+        default: damaged.insert(at, damaged.substr(random() % damaged.size(), 1 + random() % 20));
+      }
+    }
+    std::istringstream in(damaged);
+    const auto outcome = replay(in, "t");
+    if (!outcome.error) continue;
+    ++refused;
+    REQUIRE(to_string(*outcome.error).find(": found ") != std::string::npos);
+    REQUIRE(outcome.error->message.find(", expected ") != std::string::npos);
+  }
+  CHECK(refused > 1000);
 }
 
 TEST_CASE("over the graph's limits a replay stops with a sentence") {

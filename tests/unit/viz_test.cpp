@@ -14,9 +14,7 @@ using namespace gordian::viz;
 
 namespace {
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// What a person reads in the SVG: the content of its text elements, entities replaced, one per line.
 std::string read(const std::string& svg) {
@@ -54,8 +52,7 @@ std::string svg_of(const Picture& picture) {
   return *std::move(svg);
 }
 
-coordinator::WaitView wait(const char* waiter, std::vector<Blocker> blockers, const char* site,
-                           const char* resource) {
+coordinator::WaitView wait(const char* waiter, std::vector<Blocker> blockers, const char* site, const char* resource) {
   static std::uint64_t sequence = 0;
   return {{SiteId(site), 1, ++sequence}, Wait{TxnId(waiter), std::move(blockers), resource, "X", "", {}}, 5};
 }
@@ -84,9 +81,8 @@ TEST_CASE("an incident shows its sites, transactions, lines and victim") {
   CHECK(picture.sites[0].name == "berlin");
   CHECK(picture.sites[1].resources.at(0).name == "transaction 901");
   CHECK(picture.sites[1].resources.at(0).modes == "ShareLock");
-  CHECK(lines(picture) ==
-        std::vector<std::string>{"shop-16>transaction 742 cycle", "shop-17>transaction 901 cycle",
-                                 "transaction 742>shop-17 cycle", "transaction 901>shop-16 cycle"});
+  CHECK(lines(picture) == std::vector<std::string>{"shop-16>transaction 742 cycle", "shop-17>transaction 901 cycle",
+                                                   "transaction 742>shop-17 cycle", "transaction 901>shop-16 cycle"});
   REQUIRE(picture.txns.size() == 2);
   CHECK(!picture.txns[0].victim);
   CHECK(picture.txns[1].victim);
@@ -121,8 +117,8 @@ TEST_CASE("nobody waits") { CHECK(contains(read(svg_of(draw(coordinator::GraphVi
 TEST_CASE("a picture too large to lay out is refused; its DOT is not") {
   coordinator::GraphView graph;
   for (int i = 0; i < 600; ++i)
-    graph.waits.push_back(wait(std::to_string(i).c_str(), {{TxnId(std::to_string(i + 1)), Kind::hard}}, "a",
-                               std::to_string(i).c_str()));
+    graph.waits.push_back(
+        wait(std::to_string(i).c_str(), {{TxnId(std::to_string(i + 1)), Kind::hard}}, "a", std::to_string(i).c_str()));
   const auto svg = to_svg(draw(graph));
   REQUIRE(!svg);
   CHECK(contains(svg.error(), "1200 lines"));
@@ -130,10 +126,9 @@ TEST_CASE("a picture too large to lay out is refused; its DOT is not") {
 }
 
 TEST_CASE("nasty texts come through Graphviz as they are") {
-  const std::string_view pieces[] = {"\"", "\\",  "\\n",      "\\N",    "\\G",   "\\\"",  "\n",   "<",
-                                     ">",  "<b>", "</table>", "&",      "&amp;", "&#10;", "]]>",  "-->",
-                                     "'",  ";",   "}",        "{|}",    "\xff",  "ü",     "\x01", "漢",
-                                     "a",  " ",   "%s",       "label=", "//",    "#"};
+  const std::string_view pieces[] = {"\"",       "\\", "\\n",   "\\N",   "\\G", "\\\"", "\n", "<",      ">",  "<b>",
+                                     "</table>", "&",  "&amp;", "&#10;", "]]>", "-->",  "'",  ";",      "}",  "{|}",
+                                     "\xff",     "ü",  "\x01",  "漢",    "a",   " ",    "%s", "label=", "//", "#"};
   std::mt19937 random(42);
   const auto nasty = [&] {
     std::string text;

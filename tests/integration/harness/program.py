@@ -75,6 +75,12 @@ class Program:
     def running(self):
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def state(self):
+        """What the kernel says of it: "R (running)", "S (sleeping)", "T (stopped)", …"""
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return re.search(r"^State:\s*(.*)$", status, re.MULTILINE)[1]
+
     def wait_for_output(self, pattern, timeout=10.0):
         """The first match of the regular expression in what it printed (stdout, then stderr)."""
 
@@ -116,10 +122,13 @@ class Program:
         return self.start()
 
     def __exit__(self, *_):
+        """Stops it. Raises if it ended in another way than well, or by the test's kill()."""
         try:
             if self.running():
                 self.signal(signal.SIGCONT)  # in case the test had stopped it
                 self.stop()
+            if self.process.returncode not in (0, -signal.SIGKILL):
+                raise AssertionError(f"{self.arguments[0]} ended with {self.process.returncode}:\n{self.stderr}")
         finally:
             self.close()
 
