@@ -103,7 +103,7 @@ TEST_CASE("no_wait is refused instead of waiting, and names who is in the way") 
   CHECK(s.lock("T2", "q", S) == "granted");
 }
 
-TEST_CASE("wait_die: the older waits, the younger is refused; its other locks stay until it ends") {
+TEST_CASE("wait_die: the older waits, the younger is refused, and its other locks stay until it ends") {
   Scene s({.strategy = Strategy::wait_die});
   s.lock("T2", "r", X);
   s.lock("T3", "q", X);

@@ -111,7 +111,7 @@ TEST_CASE("who is in nobody's way overtakes") {
   CHECK(s.told() == Told{"T4 granted"});
 }
 
-TEST_CASE("an upgrade goes before the waiters, and raises its fence; a re-entrant lock keeps it") {
+TEST_CASE("an upgrade goes before the waiters, and raises its fence, and a re-entrant lock keeps it") {
   Scene s;
   const Fence first = s.txn("T1").lock("r", S)->fence;
   CHECK(s.txn("T1").lock("r", S)->fence == first);
@@ -159,7 +159,7 @@ TEST_CASE("a downgrade lets those in who now fit") {
   CHECK(s.state("r") == "T1:S T2:S | T3:X");
 }
 
-TEST_CASE("a deadline fails the wait at its time, and a cancel at once; who is behind goes on") {
+TEST_CASE("a deadline fails the wait at its time, and a cancel at once, and who is behind goes on") {
   Scene s;
   s.lock("T1", "r", S);
   CHECK(s.lock("T2", "r", X, {.deadline = 5 * second}) == "waits");
@@ -261,7 +261,7 @@ TEST_CASE("any of several: the first that is free, the others are given back") {
   CHECK(s.state("b") == "T2:X |");
 }
 
-TEST_CASE("two of three wait until two are held; the third is given back") {
+TEST_CASE("two of three wait until two are held, and the third is given back") {
   Scene s;
   const std::vector<LockItem> items{{"a", X}, {"b", X}, {"c", X}};
   s.lock("T1", "a", X);
@@ -327,7 +327,7 @@ TEST_CASE("a lost lease is told apart") {
   CHECK(s.told() == Told{"T2 lease_lost", "T2 aborted: lease_lost"});
 }
 
-TEST_CASE("names are any bytes up to the limit; beyond it they are refused, as are the other limits") {
+TEST_CASE("names are any bytes up to the limit, and beyond it they are refused, as are the other limits") {
   Scene s({.limits = {.waiters_per_resource = 1, .locks_per_txn = 3, .items_per_call = 2}});
   CHECK(s.lock("T1", std::string("\0\xff", 2), X) == "granted");
   CHECK(s.lock("T1", std::string("\0", 1), X) == "granted");
