@@ -127,6 +127,7 @@ struct Party {
 class LockEvents {
  public:
   virtual ~LockEvents() = default;
+  /// `items` by place in the call; of a path the last one is the resource itself.
   virtual void granted(const Party& party, Ticket ticket, std::uint64_t tag, std::span<const GrantedItem> items) = 0;
   /// Nothing of this call is held.
   virtual void failed(const Party& party, Ticket ticket, std::uint64_t tag, const LockError& error) = 0;
