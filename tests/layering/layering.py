@@ -21,6 +21,8 @@ SIDEWAYS = {("embed", "net"), ("admin", "store")}
 PUBLIC = "include/gordian"
 PUBLIC_WORDS = {"ids.hpp", "wait.hpp"}
 PUBLIC_PROMISE_FROM_FLOOR = 3  # its limits and errors are the agent room's too
+# A promise that a room below keeps alone: the lock table is embeddable without an agent.
+PROMISED_BY = {"lock_mode.hpp": "lock", "lock_table.hpp": "lock"}
 
 # No socket, file, thread, clock or log in these: messages and the time go in, messages and decisions come out.
 PURE = {"text", "graph", "lock", "wire", "detect", "agent", "coordinator"}
@@ -113,7 +115,8 @@ def complaints_about(root, path, name):
     if used is None:
         return [f"{target} belongs to no room"]
     if used == PUBLIC:
-        if room != PUBLIC and target.name not in PUBLIC_WORDS and floor_of(room) < PUBLIC_PROMISE_FROM_FLOOR:
+        if (room != PUBLIC and target.name not in PUBLIC_WORDS and floor_of(room) < PUBLIC_PROMISE_FROM_FLOOR
+                and PROMISED_BY.get(target.name) != room):
             wrong.append(f"{target} promises an agent; {room} (floor {floor_of(room)}) knows only {', '.join(sorted(PUBLIC_WORDS))}")
     elif room == PUBLIC:
         wrong.append(f"a public header includes no room, and {used} is one")

@@ -107,6 +107,11 @@ class BadTree(unittest.TestCase):
         self.assert_accepted("src/agent/a.cpp", "#include <gordian/agent.hpp>\n")
         self.assert_refused("src/wire/a.cpp", "#include <gordian/agent.hpp>\n", "promises")
 
+    def test_the_lock_table_s_header_is_kept_by_the_lock_room_alone(self):
+        self.write("include/gordian/lock_table.hpp", "#include <gordian/ids.hpp>\n")
+        self.assert_accepted("src/lock/a.cpp", "#include <gordian/lock_table.hpp>\n")
+        self.assert_refused("src/graph/a.cpp", "#include <gordian/lock_table.hpp>\n", "promises")
+
     def test_pure_room_with_a_thread_or_log(self):
         for library in ("thread", "mutex", "fstream", "spdlog/spdlog.h", "sys/socket.h"):
             with self.subTest(library):
