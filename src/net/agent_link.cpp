@@ -1,6 +1,5 @@
 #include "net/agent_link.hpp"
 
-#include <algorithm>
 #include <atomic>
 #include <thread>
 #include <zmq.hpp>
@@ -50,25 +49,12 @@ class AgentLink::Impl {
   void run() {
     while (!stopping_) {
       send_all(host_.outgoing(steady_now_us()));
-      const auto wait_us = std::clamp<std::int64_t>(host_.next_due_us() - steady_now_us(), 0, 3'600'000'000);
-      zmq::pollitem_t items[] = {{socket_.handle(), 0, ZMQ_POLLIN, 0}, {nullptr, wakeup_.fd(), ZMQ_POLLIN, 0}};
-      poll(items, std::chrono::milliseconds((wait_us + 999) / 1000));
-      if ((items[1].revents & ZMQ_POLLIN) != 0) {
-        wakeup_.clear();
-        rung_ = false;
-      }
-      if ((items[0].revents & ZMQ_POLLIN) != 0) receive_burst_of_messages();
+      const auto woken = wakeup_.sleep(socket_.handle(), host_.next_due_us());
+      if (woken.rung) rung_ = false;
+      if (woken.message) receive_burst_of_messages();
     }
     if (const auto farewell = host_.farewell()) send(*farewell);
     socket_.close();
-  }
-
-  static void poll(zmq::pollitem_t (&items)[2], std::chrono::milliseconds timeout) {
-    try {
-      zmq::poll(items, 2, timeout);
-    } catch (const zmq::error_t& e) {
-      if (e.num() != EINTR) throw;
-    }
   }
 
   void receive_burst_of_messages() {

@@ -1,6 +1,5 @@
 #include "net/coordinator_server.hpp"
 
-#include <algorithm>
 #include <atomic>
 #include <zmq.hpp>
 
@@ -41,10 +40,7 @@ class CoordinatorServer::Impl {
 
   void run() {
     while (!stopping_) {
-      const auto wait_us = std::clamp<std::int64_t>(core_.next_tick_us() - steady_now_us(), 0, 3'600'000'000);
-      zmq::pollitem_t items[] = {{socket_.handle(), 0, ZMQ_POLLIN, 0}, {nullptr, wakeup_.fd(), ZMQ_POLLIN, 0}};
-      poll(items, std::chrono::milliseconds((wait_us + 999) / 1000));
-      if ((items[0].revents & ZMQ_POLLIN) != 0) {
+      if (wakeup_.sleep(socket_.handle(), core_.next_tick_us()).message) {
         for (int i = 0; i < receive_burst && receive(); ++i) {
         }
       }
@@ -59,14 +55,6 @@ class CoordinatorServer::Impl {
   }
 
  private:
-  static void poll(zmq::pollitem_t (&items)[2], std::chrono::milliseconds timeout) {
-    try {
-      zmq::poll(items, 2, timeout);
-    } catch (const zmq::error_t& e) {
-      if (e.num() != EINTR) throw;
-    }
-  }
-
   /// Takes one message; false if there is none.
   bool receive() {
     zmq::message_t id;

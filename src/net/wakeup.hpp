@@ -1,4 +1,4 @@
-// Wakes a thread that polls: an eventfd that any thread, or a signal handler, may ring.
+// What a reactor sleeps on: a ZeroMQ socket, a point in time, and an eventfd that any thread, or a signal handler, may ring.
 #pragma once
 
 #include <sys/eventfd.h>
@@ -19,18 +19,27 @@ class Wakeup {
   Wakeup& operator=(const Wakeup&) = delete;
   ~Wakeup() { close(fd_); }
 
-  [[nodiscard]] int fd() const noexcept { return fd_; }
   /// From any thread or a signal handler.
   void ring() const noexcept {
     const std::uint64_t one = 1;
     [[maybe_unused]] const auto written = write(fd_, &one, sizeof one);  // full means it rings already
   }
+
+  /// Why a sleep ended; neither means that the time has come, or a signal.
+  struct Woken {
+    bool message = false;  ///< the socket has something to receive
+    bool rung = false;
+  };
+  /// Sleeps until the socket (a zmq::socket_t's handle) has a message, somebody rings, or `until_us` on the steady clock.
+  /// Stops the ringing. Only the reactor's thread.
+  [[nodiscard]] Woken sleep(void* socket, std::int64_t until_us) const;
+
+ private:
   void clear() const noexcept {
     std::uint64_t count = 0;
     [[maybe_unused]] const auto got = read(fd_, &count, sizeof count);
   }
 
- private:
   int fd_;
 };
 
