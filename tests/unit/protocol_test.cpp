@@ -571,6 +571,28 @@ TEST_CASE("a coordinator's limits: sites and waits over them are refused or left
   CHECK(w.incidents().empty());
 }
 
+TEST_CASE("the largest candidate that is asked about fits into one message, however long its ids are") {
+  const coordinator::Limits limits;
+  const TxnId longest(std::string(TxnId::max_bytes, 'x'));
+  wire::Confirm question{~0ULL, ~0ULL, ~0ULL, {}};
+  question.edges.assign(limits.candidate_edges, {~0ULL, longest, ~0ULL});
+  const auto bytes = wire::encode(wire::Reply(wire::ToAgent(question)));
+  CHECK(bytes.size() <= wire::Limits{}.message_bytes);
+  CHECK(wire::decode_reply(bytes).has_value());
+}
+
+TEST_CASE("a deadlock over the limit is told, counted, and nobody is aborted for it") {
+  World w;
+  w.options.limits.candidate_edges = 1;
+  w.start_boss();
+  w.add("a"), w.add("b");
+  cross(w);
+  w.settle();
+  w.pass(3000);
+  CHECK(w.incidents().empty());
+  CHECK(w.counter("limit_candidate_edges") == 1);
+}
+
 TEST_CASE("a large picture travels as a snapshot in parts") {
   World w;
   w.add("a");
