@@ -90,6 +90,7 @@ tl::expected<Rows, ServerError> Connection::run(const Statement& statement,
     prepared_.insert(statement.name);
   }
   std::vector<const char*> values;
+  values.reserve(parameters.size());
   for (const auto& parameter : parameters) values.push_back(parameter.c_str());
   if (PQsendQueryPrepared(raw, statement.name, static_cast<int>(values.size()), values.data(), nullptr, nullptr, 0) ==
       0)

@@ -131,7 +131,7 @@ tl::expected<void, ServerError> Orders::carry_on(Connection& connection, Clock::
 Orders::Step Orders::carry_on(Connection& connection, Task& task, Clock::time_point now) {
   while (!task.branches.empty()) {
     const Branch branch = task.branches.back();
-    const auto step = [&]() -> Step {
+    auto step = [&]() -> Step {
       if (branch.prepared()) return roll_back_prepared(connection, task, branch);
       if (task.order.role == AbortOrder::Role::waiting) return abort_waiting(connection, task, branch, now);
       return free_holding(connection, task, branch, now);

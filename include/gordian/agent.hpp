@@ -149,7 +149,7 @@ class Agent {
 
   /// The wait's blockers are now these. Those that were there before and are named again count as having held without
   /// a break. Errors: unknown_wait, limit_reached, stopped.
-  tl::expected<void, AgentError> set_blockers(WaitHandle wait, std::vector<Blocker> blockers);
+  tl::expected<void, AgentError> set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers);
 
   /// One blocker let go and took the lock again, or might have: its edge is a new one from now on.
   /// Errors: unknown_wait, stopped.

@@ -12,7 +12,7 @@ namespace {
 // A message is closed once it has this many changes or bytes: large enough to share the cost of a message, small enough
 // never to hold up a heartbeat. One change alone may be larger, up to wire::Limits.
 constexpr std::size_t batch_changes = 1000;
-constexpr std::size_t batch_bytes = 256 * 1024;
+constexpr std::size_t batch_bytes = 256 * std::size_t{1024};
 
 std::uint64_t number_of(WaitHandle wait) { return static_cast<std::uint64_t>(wait); }
 
@@ -76,7 +76,7 @@ void AgentCore::assign_blockers(Standing& standing, const std::vector<Blocker>& 
   }
 }
 
-tl::expected<void, AgentError> AgentCore::set_blockers(WaitHandle wait, std::vector<Blocker> blockers) {
+tl::expected<void, AgentError> AgentCore::set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers) {
   const auto it = waits_.find(number_of(wait));
   if (it == waits_.end())
     return tl::unexpected(AgentError{AgentError::Code::unknown_wait, "wait " + std::to_string(number_of(wait)) + " is over"});

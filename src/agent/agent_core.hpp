@@ -58,7 +58,7 @@ class AgentCore {
 
   // The engine's reports: see agent.hpp for their meaning and errors.
   [[nodiscard]] tl::expected<WaitHandle, AgentError> begin_wait(Wait wait, std::int64_t now_us);
-  tl::expected<void, AgentError> set_blockers(WaitHandle wait, std::vector<Blocker> blockers);
+  tl::expected<void, AgentError> set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers);
   tl::expected<void, AgentError> renew_blocker(WaitHandle wait, const TxnId& blocker);
   void end_wait(WaitHandle wait);
   tl::expected<void, AgentError> describe(const TxnId& txn, TxnInfo info);

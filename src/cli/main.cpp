@@ -77,13 +77,13 @@ Failure no_such_incident(const Arguments& arguments) {
 }
 
 Result<std::string> status(const Arguments& arguments) {
-  const auto json = ask(arguments, "status", {});
+  auto json = ask(arguments, "status", {});
   if (!json || arguments.format == "json") return json;
   return read(json, admin::parse_status).map(status_text);
 }
 
 Result<std::string> deadlocks(const Arguments& arguments) {
-  const auto json = ask(arguments, "incidents", selection(arguments));
+  auto json = ask(arguments, "incidents", selection(arguments));
   const auto incidents = read(json, admin::parse_incidents);
   if (!incidents) return tl::unexpected(incidents.error());
   if (!arguments.incident.empty() && incidents->empty()) return tl::unexpected(no_such_incident(arguments));
@@ -100,13 +100,13 @@ Result<std::string> drawn(const viz::Picture& picture, const std::string& format
 
 Result<std::string> graph(const Arguments& arguments) {
   if (!arguments.incident.empty()) {
-    const auto json = ask(arguments, "incidents", selection(arguments));
+    auto json = ask(arguments, "incidents", selection(arguments));
     const auto incidents = read(json, admin::parse_incidents);
     if (!incidents) return tl::unexpected(incidents.error());
     if (incidents->empty()) return tl::unexpected(no_such_incident(arguments));
     return arguments.format == "json" ? json : drawn(viz::draw(incidents->front()), arguments.format);
   }
-  const auto json = ask(arguments, "graph", selection(arguments));
+  auto json = ask(arguments, "graph", selection(arguments));
   if (!json || arguments.format == "json") return json;
   const auto view = read(json, admin::parse_graph);
   if (!view) return tl::unexpected(view.error());

@@ -119,7 +119,7 @@ std::string kind_of(const toml::node& node) {
 }
 
 std::string toml_text(const Option& option) {
-  const std::string shown = option.show();
+  std::string shown = option.show();
   if (option.type != Type::text && option.type != Type::duration) return shown;
   std::ostringstream text;
   const toml::value<std::string> value(without_password(shown));

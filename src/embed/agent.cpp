@@ -273,8 +273,8 @@ tl::expected<Agent, AgentError> Agent::start(AgentOptions options, AgentCallback
   agent::Options core{.site = options.site,
                       .incarnation = static_cast<std::uint64_t>(std::max<std::int64_t>(1, net::unix_now_us())),
                       .instance = instance,
-                      .engine = options.engine,
-                      .label = options.label,
+                      .engine = std::move(options.engine),
+                      .label = std::move(options.label),
                       .software = "gordian " GORDIAN_VERSION,
                       .publish_after_us = options.publish_after.count(),
                       .resolve_local_deadlocks = options.resolve_local_deadlocks,
@@ -299,9 +299,9 @@ WaitResult Agent::begin_wait(Wait wait) {
   return impl_->shared->report(
       [&](agent::AgentCore& core) -> WaitResult { return core.begin_wait(std::move(wait), net::steady_now_us()); });
 }
-VoidResult Agent::set_blockers(WaitHandle wait, std::vector<Blocker> blockers) {
+VoidResult Agent::set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers) {
   return impl_->shared->report(
-      [&](agent::AgentCore& core) -> VoidResult { return core.set_blockers(wait, std::move(blockers)); });
+      [&](agent::AgentCore& core) -> VoidResult { return core.set_blockers(wait, blockers); });
 }
 VoidResult Agent::renew_blocker(WaitHandle wait, const TxnId& blocker) {
   return impl_->shared->report([&](agent::AgentCore& core) -> VoidResult { return core.renew_blocker(wait, blocker); });

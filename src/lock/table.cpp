@@ -103,7 +103,7 @@ void Table::run(Aftermath& after) {
   }
 }
 
-void Table::send(std::vector<Notice> notices) {
+void Table::send(const std::vector<Notice>& notices) {
   if (options_.events == nullptr) return;
   for (const Notice& notice : notices) switch (notice.kind) {
       case Notice::Kind::granted:

@@ -149,7 +149,7 @@ class Table {
 
   // table.cpp
   void run(Aftermath& after);
-  void send(std::vector<Notice> notices);
+  void send(const std::vector<Notice>& notices);
   void deliver(Shard& shard, Aftermath& after);
   void deliver(Event& event, Aftermath& after);
   [[nodiscard]] Shard& shard_of(std::uint64_t hash) const { return shards_[hash >> shard_shift_]; }

@@ -1,6 +1,7 @@
 """A PostgreSQL server of one's own, made in a moment from a template and thrown away afterwards."""
 
 import atexit
+import contextlib
 import os
 import pathlib
 import pwd
@@ -161,7 +162,8 @@ class PostgresServer:
 
     def resume(self):
         for pid in self.processes():
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # a child that the server, awake again, has ended meanwhile
+                os.kill(pid, signal.SIGCONT)
 
     def processes(self):
         """The server's process and its children."""
