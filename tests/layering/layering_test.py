@@ -143,7 +143,7 @@ class BadTree(unittest.TestCase):
 
     def test_path_of_a_machine_and_registry_host_in_tracked_text(self):
         subprocess.run(["git", "init", "-q", str(self.root)], check=True)
-        self.write("README.md", "fine: src/work/x, ~/ho" + "me/y, https://example.org/ho" + "me/\n")
+        self.write("README.md", "fine: src/wo" + "rk/x, ~/ho" + "me/y, https://example.org/ho" + "me/\n")
         bad = ["cd /" + "work/main", 'open("/' + 'root/x")', "PATH=/" + "home/me/bin", "https://regi" + "stry.npmjs.org/left-pad"]
         for number, line in enumerate(bad):
             self.write(f"bad{number}.txt", line + "\n")
