@@ -89,6 +89,13 @@ class FaultCase(PostgresCase):
         wait_until(lambda: statement.done() or self.servers["a"].waiting(second["a"].pid), 10, "it waits, or is over already")
         return statement
 
+    def half_crossing(self):
+        """Two transactions, and the first's statement that waits for the second at b; the coordinator knows of it."""
+        first, second = self.transaction("first"), self.transaction("second")
+        one = self.open_crossing(first, second)
+        self.wait_for_edges({("first", "second", "hard")})
+        return first, second, one
+
     def assert_resolved(self, first, second, one, two, timeout=15.0):
         """`second` was aborted, `first` goes on and commits; one incident says so. Returns it."""
         self.assertIn("canceling statement", error_of(two, timeout))

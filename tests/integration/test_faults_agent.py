@@ -10,9 +10,7 @@ from postgres_case import FAST, error_of
 class KilledAgentTest(FaultCase):
     def test_killed_while_a_deadlock_of_its_waits_is_being_confirmed(self):
         self.start_gordian(*SHORT_LEASE)
-        first, second = self.transaction("first"), self.transaction("second")
-        one = self.open_crossing(first, second)
-        self.wait_for_edges({("first", "second", "hard")})
+        first, second, one = self.half_crossing()
         self.suspend("b")  # the question will reach it, and it will never answer
         two = self.close_crossing_at_a(second)
         self.wait_for_counter("candidates")
@@ -31,9 +29,7 @@ class KilledAgentTest(FaultCase):
 
     def test_killed_and_started_within_its_lease(self):
         self.start_gordian("--heartbeat", "500ms", "--lease", "20s")
-        first, second = self.transaction("first"), self.transaction("second")
-        one = self.open_crossing(first, second)
-        self.wait_for_edges({("first", "second", "hard")})
+        first, second, one = self.half_crossing()
         incarnation = self.cli.site("b")["incarnation"]
         self.agents["b"].kill()
         two = self.close_crossing_at_a(second)
@@ -45,9 +41,7 @@ class KilledAgentTest(FaultCase):
 class StoppedAgentTest(FaultCase):
     def test_a_deadlock_that_closes_meanwhile_is_found_afterwards(self):
         self.start_gordian(*SHORT_LEASE)
-        first, second = self.transaction("first"), self.transaction("second")
-        one = self.open_crossing(first, second)
-        self.wait_for_edges({("first", "second", "hard")})
+        first, second, one = self.half_crossing()
         self.suspend("b")
         self.wait_for_state("b", "missing")
         two = self.close_crossing_at_a(second)
@@ -58,9 +52,7 @@ class StoppedAgentTest(FaultCase):
 
     def test_what_it_still_believes_when_it_goes_on_aborts_nobody(self):
         self.start_gordian(*SHORT_LEASE)
-        first, second = self.transaction("first"), self.transaction("second")
-        one = self.open_crossing(first, second)
-        self.wait_for_edges({("first", "second", "hard")})
+        first, second, one = self.half_crossing()
         self.suspend("b")
         self.wait_for_state("b", "missing")
         self.servers["b"].run(f"select pg_cancel_backend({first['b'].pid})")
@@ -97,9 +89,7 @@ class HangingServerTest(FaultCase):
 
     def test_a_deadlock_over_a_server_that_hangs_is_broken_when_it_goes_on(self):
         self.start_gordian()
-        first, second = self.transaction("first"), self.transaction("second")
-        one = self.open_crossing(first, second)
-        self.wait_for_edges({("first", "second", "hard")})
+        first, second, one = self.half_crossing()
         self.servers["b"].suspend()
         try:
             self.wait_for_edges(set())
@@ -114,9 +104,7 @@ class HangingServerTest(FaultCase):
 
     def test_a_server_that_hangs_during_the_confirmation_says_no(self):
         self.start_gordian("--confirm-timeout", "20s")
-        first, second = self.transaction("first"), self.transaction("second")
-        one = self.open_crossing(first, second)
-        self.wait_for_edges({("first", "second", "hard")})
+        first, second, one = self.half_crossing()
         self.suspend("b")
         two = self.close_crossing_at_a(second)
         self.wait_for_counter("candidates")
@@ -134,9 +122,7 @@ class CancelledByHandTest(FaultCase):
     """A user ends a wait of the cycle between detection and confirmation. See also CrossingTest, where an agent says no."""
 
     def cross_while_b_is_stopped(self):
-        first, second = self.transaction("first"), self.transaction("second")
-        one = self.open_crossing(first, second)
-        self.wait_for_edges({("first", "second", "hard")})
+        first, second, one = self.half_crossing()
         self.suspend("b")
         two = self.close_crossing_at_a(second)
         self.wait_for_counter("candidates")

@@ -75,9 +75,7 @@ class ClockTest(FaultCase):
         self.assertEqual((counters["sessions"], counters.get("leases_lost", 0), counters.get("resyncs", 0)), (2, 0, 0))
 
     def test_waits_stand_while_the_clock_jumps(self):
-        first, second = self.transaction("first"), self.transaction("second")
-        one = self.open_crossing(first, second)
-        self.wait_for_edges({("first", "second", "hard")})
+        first, second, one = self.half_crossing()
         for seconds in (HOUR_S, -HOUR_S):
             self.set_all(seconds)
             applied = self.counter("messages")

@@ -17,9 +17,7 @@ class KilledCoordinatorTest(FaultCase):
     def test_deadlock_that_stands_when_the_coordinator_comes_back(self):
         self.start_gordian()
         epoch = self.cli.status()["epoch"]
-        first, second = self.transaction("first"), self.transaction("second")
-        one = self.open_crossing(first, second)
-        self.wait_for_edges({("first", "second", "hard")})
+        first, second, one = self.half_crossing()
         self.gordiand.kill()
         two = self.close_crossing_at_a(second)
         for site in "ab":
@@ -43,9 +41,7 @@ class KilledCoordinatorTest(FaultCase):
 
     def test_coordinator_killed_in_the_middle_of_a_confirmation(self):
         self.start_gordian("--confirm-timeout", "20s")
-        first, second = self.transaction("first"), self.transaction("second")
-        one = self.open_crossing(first, second)
-        self.wait_for_edges({("first", "second", "hard")})
+        first, second, one = self.half_crossing()
         self.suspend("b")
         two = self.close_crossing_at_a(second)
         self.wait_for_counter("candidates")
@@ -67,9 +63,7 @@ class KilledCoordinatorTest(FaultCase):
 
     def test_coordinator_stopped_for_longer_than_every_lease(self):
         self.start_gordian(*SHORT_LEASE)
-        first, second = self.transaction("first"), self.transaction("second")
-        one = self.open_crossing(first, second)
-        self.wait_for_edges({("first", "second", "hard")})
+        first, second, one = self.half_crossing()
         self.gordiand.signal(signal.SIGSTOP)
         two = self.close_crossing_at_a(second)
         for agent in self.agents.values():

@@ -116,13 +116,18 @@ class StubbornVictimTest(PostgresCase):
         with self.assertRaises(psycopg2.OperationalError):
             second["b"].run("select 1")
 
-    def test_savepoint_that_stays_open_leads_to_termination(self):
+    def cross_with_savepoint(self):
+        """A crossing whose victim has a lock from before a savepoint: a cancel alone does not free it."""
         first, second = self.transaction("first"), self.transaction("second")
         first["a"].run(UPDATE.format(1))
         second["b"].run(UPDATE.format(1))
         second["a"].run(UPDATE.format(2))
         second["a"].run("savepoint keep")
         one, two = self.close_crossing(first, second)
+        return first, second, one, two
+
+    def test_savepoint_that_stays_open_leads_to_termination(self):
+        first, second, one, two = self.cross_with_savepoint()
         self.assertIn("canceling statement", error_of(two))
         one.result(10)
         incident = self.settled_incident()
@@ -135,12 +140,7 @@ class StubbornVictimTest(PostgresCase):
             second["a"].run("select 1")
 
     def test_client_that_goes_back_to_its_savepoint_keeps_its_transaction(self):
-        first, second = self.transaction("first"), self.transaction("second")
-        first["a"].run(UPDATE.format(1))
-        second["b"].run(UPDATE.format(1))
-        second["a"].run(UPDATE.format(2))
-        second["a"].run("savepoint keep")
-        one, two = self.close_crossing(first, second)
+        first, second, one, two = self.cross_with_savepoint()
         self.assertIn("canceling statement", error_of(two))
         second["a"].run("rollback to savepoint keep")  # it waits no more: that was enough
         self.settled_incident()
