@@ -18,6 +18,7 @@ class KilledCoordinatorTest(FaultCase):
         self.start_gordian()
         epoch = self.cli.status()["epoch"]
         first, second, one = self.half_crossing()
+        self.gordiand.wait_until_stored(sites=["a", "b"])
         self.gordiand.kill()
         two = self.close_crossing_at_a(second)
         for site in "ab":
@@ -56,6 +57,7 @@ class KilledCoordinatorTest(FaultCase):
         told = []
         for round_number in range(3):
             told.insert(0, self.resolve_a_crossing(f"round{round_number}"))
+            self.gordiand.wait_until_stored(told[0]["id"], sites=["a", "b"])
             self.gordiand.kill()
             self.start_gordiand()
             self.assertEqual(self.cli.deadlocks()["incidents"], told)

@@ -100,6 +100,7 @@ class RestartTest(OperatorCase):
         incident = self.cross(first)
         with LockTable("stays", first.endpoint):
             first.cli.wait_for_sites("stays")
+            first.wait_until_stored(incident["id"], sites=["stays"])
             first.kill()
         again = self.gordiand(history=history)
         self.assertEqual(again.cli.deadlocks()["incidents"], [incident])

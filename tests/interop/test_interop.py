@@ -55,6 +55,7 @@ class TwoPythonAgents(unittest.TestCase):
                              {("T1", "T2", "b"), ("T2", "T1", "a")})
             self.assertEqual([order.role for order in a.orders + b.orders], [WAITING, HOLDING])
 
+            coordinator.wait_until_stored(incident["id"])
             coordinator.kill()
             with Gordiand(history=coordinator.history) as again:
                 self.assertEqual([i["id"] for i in incidents(again)], [incident["id"]])

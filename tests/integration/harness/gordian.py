@@ -1,6 +1,8 @@
 """The programs of Gordian: the coordinator, the PostgreSQL agent, and the command line."""
 
+import contextlib
 import json
+import sqlite3
 import subprocess
 
 from .program import Program, binary
@@ -68,6 +70,16 @@ class Gordiand(Program):
     @property
     def cli(self):
         return Gordian(self.endpoint)
+
+    def wait_until_stored(self, *incidents, sites=()):
+        """Until the history holds these settled incidents and sites: it is written a moment after they are shown."""
+        def missing():
+            with contextlib.closing(sqlite3.connect(f"file:{self.history}?mode=ro", uri=True)) as history:
+                known = {row[0] for row in history.execute("SELECT id FROM incidents WHERE outcome != 0")}
+                known |= {row[0] for row in history.execute("SELECT site FROM sites")}
+            return [name for name in (*incidents, *sites) if name not in known]
+
+        wait_until(lambda: not missing(), 10, lambda: f"the history has {missing()}", 0.02)
 
 
 class PostgresAgent(Program):
