@@ -64,6 +64,8 @@ struct LockError {
     limit,         ///< a limit of LockLimits would be exceeded
     not_held,      ///< this transaction does not hold that resource, or not in a mode that covers the one asked for
     invalid,       ///< the request makes no sense; the message says why
+    forced,        ///< an administrator released its locks by force (lock service)
+    unreachable,   ///< the agent did not answer in time (lock service)
   };
   Code code;
   std::string message;   ///< what, where, and what to do
