@@ -147,7 +147,8 @@ struct WaitBegun {
   bool conversion;   ///< the waiter holds the resource already: it is no blocker of its own
   ModeSet groups;    ///< the holder groups that stand in its way; their members are hard blockers
   Ticket ticket;     ///< waits of one k-of-n call share it
-  std::size_t need;  ///< so many of the call's waits must end for it to go on
+  std::size_t need;  ///< so many of the call's waits must end for it to go on…
+  std::size_t of;    ///< …of so many: as `need`, unless it is a call for any or some of several
   std::uint64_t step;
 };
 
