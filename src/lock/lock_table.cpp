@@ -18,6 +18,20 @@ std::string_view name(LockError::Code code) {
     case LockError::Code::limit: return "limit";
     case LockError::Code::not_held: return "not_held";
     case LockError::Code::invalid: return "invalid";
+    case LockError::Code::forced: return "forced";
+    case LockError::Code::unreachable: return "unreachable";
+  }
+  return "unknown";
+}
+
+std::string_view name(Strategy strategy) {
+  switch (strategy) {
+    case Strategy::detect: return "detect";
+    case Strategy::timeout: return "timeout";
+    case Strategy::no_wait: return "no_wait";
+    case Strategy::wait_die: return "wait_die";
+    case Strategy::wound_wait: return "wound_wait";
+    case Strategy::ordered: return "ordered";
   }
   return "unknown";
 }
