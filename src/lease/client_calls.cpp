@@ -12,18 +12,6 @@ using Code = LockError::Code;
 // The agent measures the wait itself; only if it says nothing for so long after the deadline the client gives up alone.
 constexpr Micros timeout_slack_us = 100'000;
 
-std::string_view name_of(Strategy strategy) {
-  switch (strategy) {
-    case Strategy::detect: return "detect";
-    case Strategy::timeout: return "timeout";
-    case Strategy::no_wait: return "no_wait";
-    case Strategy::wait_die: return "wait_die";
-    case Strategy::wound_wait: return "wound_wait";
-    case Strategy::ordered: return "ordered";
-  }
-  return {};
-}
-
 }  // namespace
 
 CallKey ClientCore::new_call(TxnKey txn_key, bool locks) {
@@ -136,7 +124,7 @@ void ClientCore::begin_at(Lease& lease, Txn& txn, Branch& branch, Micros now) {
   if (o.priority == 0 && o.restarts == 0 && o.label.empty() && !o.strategy) return;
   post(lease,
        wire::BeginRequest{{lease.number, 0, 0}, txn.id, o.start, o.priority, o.restarts,
-                          o.strategy ? std::string(name_of(*o.strategy)) : std::string(), o.label},
+                          o.strategy ? std::string(gordian::name(*o.strategy)) : std::string(), o.label},
        txn.key, {}, now);
 }
 

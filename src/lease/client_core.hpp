@@ -139,6 +139,7 @@ class ClientCore {
     bool waiting = false;     ///< the agent said so
     bool abandoned = false;   ///< a lock request that was given up: undone if it is granted
     bool cancelling = false;  ///< a cancel was sent since it was last sent itself
+    bool former_life = false;  ///< the agent was started again since it was asked for
     Timers::iterator timer;
   };
 
@@ -286,7 +287,7 @@ class ClientCore {
   void reopen(Lease& lease, Micros now);
   void reclaim(Lease& lease, Micros now);
   void reclaim(Lease& lease, Txn& txn, const Branch& branch, Micros now);
-  void finish_in_former_life(Lease& lease);
+  void settle_former_life(Lease& lease);
   void drop_pending(Lease& lease, Number request);
   void note_incarnation(Agent& agent, Number incarnation, Micros now);
   void check_jeopardy(Lease& lease, Micros now);

@@ -200,7 +200,7 @@ void ClientCore::reopen(Lease& lease, Micros now) {
 
 /// The agent knows the session again: it is told what is held, and asked again for what is waited for.
 void ClientCore::reclaim(Lease& lease, Micros now) {
-  finish_in_former_life(lease);
+  settle_former_life(lease);
   lease.state = Lease::State::open;  // from here on requests are sent, in this order
   lease.reclaims = 0;
   Session& session = sessions_.at(lease.session);
@@ -234,26 +234,27 @@ void ClientCore::reclaim(Lease& lease, Txn& txn, const Branch& branch, Micros no
   if (!holds.empty()) send(std::move(holds));
 }
 
-/// Unlocks, ends and cancels that the agent's former life may not have carried out are done now: nothing was reclaimed.
-void ClientCore::finish_in_former_life(Lease& lease) {
+/// Sorts what the agent's former life was asked and has not answered. Locks, downgrades, ends, and unlocks of what is held no
+/// more are asked again. An unlock of what is still held (taken several times) is done: so many less are reclaimed.
+void ClientCore::settle_former_life(Lease& lease) {
   const wire::LockReply done{lease.number, 0, wire::LockStatus::done, {}, {}, {}};
-  std::vector<Number> over;
+  std::vector<Number> unlocked, over;
   for (auto& [number, pending] : lease.pending) {
-    if (pending.waiting) --lease.uses, pending.waiting = false;
+    if (std::exchange(pending.waiting, false)) --lease.uses;
     pending.cancelling = false;
-    const bool asked_for = std::holds_alternative<wire::LockRequest>(pending.body) && !pending.abandoned;
-    if (!asked_for && !std::holds_alternative<wire::DowngradeRequest>(pending.body)) over.push_back(number);
-  }
-  for (const Number number : over) {
-    const auto found = lease.pending.find(number);
-    if (found == lease.pending.end()) continue;  // an end took it along
-    if (std::holds_alternative<wire::UnlockRequest>(found->second.body) ||
-        std::holds_alternative<wire::EndRequest>(found->second.body)) {
-      finish(lease, number, done, 0);
-    } else {
-      drop_pending(lease, number);
+    pending.former_life = true;
+    if (const auto* unlock = std::get_if<wire::UnlockRequest>(&pending.body)) {
+      const auto& holds = branch_of(txns_.at(pending.txn), lease.agent).holds;
+      const auto hold = holds.find(unlock->name);
+      if (hold != holds.end() && hold->second.count > 0) unlocked.push_back(number);
+    } else if (pending.abandoned || std::holds_alternative<wire::CancelRequest>(pending.body) ||
+               std::holds_alternative<wire::BeginRequest>(pending.body) ||
+               std::holds_alternative<wire::ReclaimRequest>(pending.body)) {
+      over.push_back(number);
     }
   }
+  for (const Number number : unlocked) finish(lease, number, done, 0);
+  for (const Number number : over) drop_pending(lease, number);
 }
 
 void ClientCore::drop_pending(Lease& lease, Number request) {

@@ -258,7 +258,9 @@ std::vector<ClientCore::Got> ClientCore::record(Lease& lease, Branch& branch, co
 /// An unlock, or with `lowered` a downgrade, was answered.
 void ClientCore::on_changed(Lease& lease, const std::string& name, std::optional<Mode> lowered, const Pending& pending,
                             const wire::LockReply& reply, Micros now) {
-  const bool done = reply.status == wire::LockStatus::done;
+  // What an agent without a journal does not know to be held was freed by its start.
+  const bool freed = pending.former_life && !lowered && reply.status == wire::LockStatus::not_held;
+  const bool done = reply.status == wire::LockStatus::done || freed;
   Txn* txn = find(pending.txn);
   if (txn != nullptr && !txn->over) {
     Branch& branch = branch_of(*txn, lease.agent);
