@@ -64,6 +64,8 @@ struct LockError {
     limit,         ///< a limit of LockLimits would be exceeded
     not_held,      ///< this transaction does not hold that resource, or not in a mode that covers the one asked for
     invalid,       ///< the request makes no sense; the message says why
+    forced,        ///< an administrator released its locks by force (lock service)
+    unreachable,   ///< the agent did not answer in time (lock service)
   };
   Code code;
   std::string message;   ///< what, where, and what to do
@@ -145,7 +147,8 @@ struct WaitBegun {
   bool conversion;   ///< the waiter holds the resource already: it is no blocker of its own
   ModeSet groups;    ///< the holder groups that stand in its way; their members are hard blockers
   Ticket ticket;     ///< waits of one k-of-n call share it
-  std::size_t need;  ///< so many of the call's waits must end for it to go on
+  std::size_t need;  ///< so many of the call's waits must end for it to go on…
+  std::size_t of;    ///< …of so many: as `need`, unless it is a call for any or some of several
   std::uint64_t step;
 };
 

@@ -18,6 +18,8 @@ std::string_view name(LockError::Code code) {
     case LockError::Code::limit: return "limit";
     case LockError::Code::not_held: return "not_held";
     case LockError::Code::invalid: return "invalid";
+    case LockError::Code::forced: return "forced";
+    case LockError::Code::unreachable: return "unreachable";
   }
   return "unknown";
 }

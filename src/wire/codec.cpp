@@ -4,6 +4,7 @@
 #include <msgpack.hpp>
 
 #include "wire/fields.hpp"
+#include "wire/lock_fields.hpp"
 
 namespace gordian::wire {
 namespace {
@@ -51,6 +52,28 @@ class Writer {
   }
   void put(const EdgeRef& value) { tuple(value); }
   void put(const ConfirmEdge& value) { tuple(value); }
+  void put(const std::optional<std::uint64_t>& value) {
+    if (value) {
+      packer_.pack(*value);
+    } else {
+      packer_.pack_nil();
+    }
+  }
+  template <Tuple T>
+  void put(const T& value) {
+    tuple(value);
+  }
+  void put(const LockServiceRequest& request) {
+    std::visit(
+        [this]<class R>(const R& r) {
+          std::uint32_t count = 1;
+          fields(r, [&](const char*, const auto&) { ++count; });
+          packer_.pack_array(count);
+          packer_.pack(request_code<R>);
+          fields(r, [&](const char*, const auto& field) { put(field); });
+        },
+        request);
+  }
   template <class T>
   void tuple(const T& value) {
     std::uint32_t count = 0;
@@ -188,7 +211,7 @@ class Reader {
              where_ + ": found " + std::to_string(number) + ", expected at most " + std::to_string(enum_max<E>));
     value = static_cast<E>(number);
   }
-  void list(const msgpack::object& o, std::size_t limit, auto&& each) {
+  void list(const msgpack::object& o, std::size_t limit, auto&& each) const {
     if (o.type != msgpack::type::ARRAY) wrong(o, "an array");
     if (o.via.array.size > limit)
       refuse(Error::Code::too_large, where_ + ": " + std::to_string(o.via.array.size) + " elements, at most " +
@@ -241,6 +264,49 @@ class Reader {
       default: refuse(Error::Code::malformed, where_ + ": found code " + std::to_string(code) + ", expected 0 to 3");
     }
   }
+
+  // The lock service's.
+  void get(const msgpack::object& o, std::optional<std::uint64_t>& value) const {
+    if (o.type == msgpack::type::NIL) {
+      value.reset();
+    } else {
+      get(o, value.emplace());
+    }
+  }
+  template <Tuple T>
+  void get(const msgpack::object& o, std::vector<T>& values) {
+    list(o, list_max<T>, [&](const msgpack::object& element) {
+      array(element, 0, [&](auto&& f) { fields(values.emplace_back(), f); });
+    });
+  }
+  void get(const msgpack::object& o, std::vector<std::uint64_t>& values) const {
+    list(o, LockWireLimits{}.sessions_per_renew, [&](const msgpack::object& element) { get(element, values.emplace_back()); });
+  }
+  void get(const msgpack::object& o, std::vector<LockServiceRequest>& values) {
+    list(o, LockWireLimits{}.requests_per_message,
+         [&](const msgpack::object& element) { values.push_back(lock_service_request(element)); });
+  }
+  LockServiceRequest lock_service_request(const msgpack::object& o) {
+    if (o.type != msgpack::type::ARRAY || o.via.array.size == 0) wrong(o, "a request: an array that begins with its code");
+    std::uint64_t code = 0;
+    get(o.via.array.ptr[0], code);
+    const auto read = [&]<class R>(R value) -> LockServiceRequest {
+      array(o, 1, [&](auto&& f) { fields(value, f); });
+      return value;
+    };
+    const TxnId unread("-");
+    switch (code) {
+      case request_code<LockRequest>: return read(LockRequest{{}, unread, {}, {}, {}, 1, {}});
+      case request_code<UnlockRequest>: return read(UnlockRequest{{}, unread, {}, {}, false});
+      case request_code<DowngradeRequest>: return read(DowngradeRequest{{}, unread, {}, {}});
+      case request_code<EndRequest>: return read(EndRequest{{}, unread});
+      case request_code<CancelRequest>: return read(CancelRequest{});
+      case request_code<BeginRequest>: return read(BeginRequest{{}, unread, {}, 0, 0, {}, {}});
+      case request_code<ReclaimRequest>: return read(ReclaimRequest{{}, unread, {}, {}});
+      default: refuse(Error::Code::malformed, where_ + ": found code " + std::to_string(code) + ", expected 0 to 6");
+    }
+  }
+
   Change wait_change(const msgpack::object& o) {
     WaitChange change{0, Wait{TxnId("-"), {}, {}, {}, {}, {}}};
     BlockerLists lists;
@@ -316,6 +382,32 @@ Request read_request(const msgpack::object& root, const Limits& limits) {
   }
 }
 
+LockServerInput read_lock_request(const msgpack::object& root, const Limits& limits) {
+  const auto type = type_of(root);
+  switch (type) {
+    case type_code<OpenSession>: return read(root, OpenSession{}, "OpenSession", limits);
+    case type_code<Renew>: return read(root, Renew{}, "Renew", limits);
+    case type_code<CloseSession>: return read(root, CloseSession{}, "CloseSession", limits);
+    case type_code<Requests>: return read(root, Requests{}, "Requests", limits);
+    case type_code<Query>: return read(root, Query{}, "Query", limits);
+    default: refuse(Error::Code::malformed, "message: type " + std::to_string(type) + " is none that a lock agent takes");
+  }
+}
+
+LockClientInput read_lock_reply(const msgpack::object& root, const Limits& limits) {
+  const auto type = type_of(root);
+  switch (type) {
+    case type_code<SessionOpened>: return read(root, SessionOpened{}, "SessionOpened", limits);
+    case type_code<Renewed>: return read(root, Renewed{}, "Renewed", limits);
+    case type_code<SessionEnded>: return read(root, SessionEnded{}, "SessionEnded", limits);
+    case type_code<Replies>: return read(root, Replies{}, "Replies", limits);
+    case type_code<TxnAborted>: return read(root, TxnAborted{0, TxnId("-"), {}, {}, {}}, "TxnAborted", limits);
+    case type_code<Error>: return read(root, Error{}, "Error", limits);
+    case type_code<Answer>: return read(root, Answer{}, "Answer", limits);
+    default: refuse(Error::Code::malformed, "message: type " + std::to_string(type) + " is none that a lock client takes");
+  }
+}
+
 Reply read_reply(const msgpack::object& root, const Limits& limits) {
   const auto type = type_of(root);
   switch (type) {
@@ -371,6 +463,30 @@ tl::expected<Request, Error> decode_request(std::string_view bytes, const Limits
 
 tl::expected<Reply, Error> decode_reply(std::string_view bytes, const Limits& limits) {
   return decode(bytes, limits, read_reply);
+}
+
+std::string encode(const FromLockClient& message) {
+  Writer writer;
+  std::visit([&](const auto& m) { writer.message(m); }, message);
+  return writer.take();
+}
+
+std::string encode(const LockClientInput& message) {
+  Writer writer;
+  if (const auto* answer = std::get_if<Answer>(&message)) {
+    writer.message(*answer);
+  } else {
+    std::visit([&](const auto& m) { writer.message(m); }, std::get<ToLockClient>(message));
+  }
+  return writer.take();
+}
+
+tl::expected<LockServerInput, Error> decode_lock_request(std::string_view bytes, const Limits& limits) {
+  return decode(bytes, limits, read_lock_request);
+}
+
+tl::expected<LockClientInput, Error> decode_lock_reply(std::string_view bytes, const Limits& limits) {
+  return decode(bytes, limits, read_lock_reply);
 }
 
 std::size_t size_bound(const Change& change) {
