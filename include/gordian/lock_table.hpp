@@ -51,6 +51,7 @@ enum class Strategy : std::uint8_t {
   wound_wait,  ///< wait only for older transactions; younger ones in the way are aborted (`wounded`)
   ordered,     ///< resources only in ascending order of their bytes; a request out of order is refused
 };
+[[nodiscard]] std::string_view name(Strategy strategy);
 
 struct LockError {
   enum class Code : std::uint8_t {

@@ -61,6 +61,10 @@ class AgentCore {
   tl::expected<void, AgentError> set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers);
   tl::expected<void, AgentError> renew_blocker(WaitHandle wait, const TxnId& blocker);
   void end_wait(WaitHandle wait);
+  [[nodiscard]] tl::expected<GroupHandle, AgentError> begin_group(std::string resource, std::string mode);
+  void join_group(GroupHandle group, const TxnId& txn);
+  void leave_group(GroupHandle group, const TxnId& txn);
+  void end_group(GroupHandle group);
   tl::expected<void, AgentError> describe(const TxnId& txn, TxnInfo info);
   void forget(const TxnId& txn);
 

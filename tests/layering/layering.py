@@ -10,7 +10,7 @@ from pathlib import Path
 FLOOR = {
     "text": 1, "graph": 1, "lock": 1, "wire": 1,
     "detect": 2,
-    "agent": 3, "coordinator": 3, "trace": 3,
+    "agent": 3, "coordinator": 3, "trace": 3, "lease": 3,
     "net": 4, "sim": 4, "store": 4, "embed": 4, "admin": 4, "config": 4, "viz": 4,
     "gordiand": 5, "cli": 5, "agents/*": 5, "experiments": 5,
 }
@@ -25,7 +25,7 @@ PUBLIC_PROMISE_FROM_FLOOR = 3  # its limits and errors are the agent room's too
 PROMISED_BY = {"lock_mode.hpp": "lock", "lock_table.hpp": "lock"}
 
 # No socket, file, thread, clock or log in these: messages and the time go in, messages and decisions come out.
-PURE = {"text", "graph", "lock", "wire", "detect", "agent", "coordinator"}
+PURE = {"text", "graph", "lock", "wire", "detect", "agent", "coordinator", "lease"}
 IMPURE_HEADER = re.compile(
     r"(zmq|spdlog/|sqlite|SQLiteCpp/|libpq|sys/|net/|netinet/|unistd\.h|pthread\.h|httplib)"
     r"|(thread|mutex|shared_mutex|condition_variable|future|semaphore|fstream|iostream|filesystem|random)$")
