@@ -86,7 +86,7 @@ void Resolution::open_case(const Pending& pending, Time now) {
   auto incident = describe(pending, chosen, now);
   Case open{pending.found, {}, {}};
   for (const auto& e : pending.candidate.edges) open.waits.push_back({e.site, e.sequence});
-  for (const auto& victim : chosen.victims) open.victims.emplace(victim, VictimState{});
+  for (const auto& victim : chosen.victims) open.victims[victim].known = waits_about(victim);
   if (chosen.victims.empty()) {
     incident.outcome = Incident::Outcome::unresolved;
     incident.steps.push_back({incident.confirm_us, "confirmed; nobody may be aborted: " + listed(chosen.unresolved)});
@@ -132,20 +132,29 @@ void Resolution::give_order(std::uint64_t incident, const TxnId& victim, graph::
                      (attempt == 0 ? "" : ", attempt " + std::to_string(attempt + 1)), now);
 }
 
+std::set<graph::WaitRef> Resolution::waits_about(const TxnId& txn) const {
+  std::set<graph::WaitRef> waits;
+  const auto vertex = graph_.find_txn(txn);
+  if (!vertex) return waits;
+  for (const auto wait : graph_.waits(*vertex)) waits.insert(graph_.ref(wait));
+  for (const auto edge : graph_.in_edges(*vertex)) waits.insert(graph_.ref(graph_.wait(edge)));
+  return waits;
+}
+
 /// The victim was aborted at one site: its locks must go at every other site where it is known.
 void Resolution::order_branches(std::uint64_t incident, const TxnId& victim, Time now) {
   const auto vertex = graph_.find_txn(victim);
   if (!vertex) return;
+  const auto& state = cases_.at(incident).victims.at(victim);
   std::map<graph::SiteSlot, std::pair<graph::WaitRef, wire::Abort::Role>> branches;
   for (const auto wait : graph_.waits(*vertex)) {
     const auto ref = graph_.ref(wait);
-    branches.try_emplace(ref.site, ref, wire::Abort::Role::waiting);
+    if (state.known.contains(ref)) branches.try_emplace(ref.site, ref, wire::Abort::Role::waiting);
   }
   for (const auto edge : graph_.in_edges(*vertex)) {
     const auto ref = graph_.ref(graph_.wait(edge));
-    branches.try_emplace(ref.site, ref, wire::Abort::Role::holding);
+    if (state.known.contains(ref)) branches.try_emplace(ref.site, ref, wire::Abort::Role::holding);
   }
-  const auto& state = cases_.at(incident).victims.at(victim);
   for (const auto& [slot, branch] : branches) {
     if (!state.sites.contains(slot)) give_order(incident, victim, branch.first, branch.second, 0, now);
   }
