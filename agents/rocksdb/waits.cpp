@@ -12,6 +12,9 @@ std::string place_of(std::uint32_t family, std::string_view key) {
   return (family == 0 ? std::string() : "family " + std::to_string(family) + ": ") + std::string(key);
 }
 
+/// A wait that outlasts so many blockers (readers that come and go) is reported anew.
+constexpr std::size_t departed_max = 1000;
+
 /// Keys may be longer than what the agent takes; people know it by its beginning.
 std::string shown(const std::string& place) { return place.substr(0, 256); }
 
@@ -61,6 +64,7 @@ bool Waits::begins_to_wait(Branch& branch, Gate gate) {
     leave_place(branch);
     branch.place = std::move(place);
     places_[branch.place].insert(&branch);
+    branch.waits_since = std::chrono::steady_clock::now();
     ++waiting_;
   }
   branch.gate = std::move(gate);
@@ -94,18 +98,31 @@ void Waits::leave_place(Branch& branch) {
 }
 
 void Waits::set_blockers(Branch& branch, std::vector<Branch*> blockers, std::vector<std::uint64_t> strangers) {
-  for (auto* before : branch.blockers) before->blocked.erase(&branch);
+  for (auto* before : branch.blockers) {
+    before->blocked.erase(&branch);
+    if (!std::binary_search(blockers.begin(), blockers.end(), before)) depart(branch, *before);
+  }
+  for (auto* now : blockers) {
+    if (branch.departed.contains(now->id)) end_report(branch);
+  }
   branch.blockers = std::move(blockers);
   branch.strangers = std::move(strangers);
   for (auto* now : branch.blockers) now->blocked.insert(&branch);
   report(branch);
 }
 
+void Waits::end_report(Branch& branch) {
+  branch.departed.clear();
+  if (branch.wait) agent_->end_wait(*std::exchange(branch.wait, std::nullopt));
+}
+
+void Waits::depart(Branch& branch, const Branch& blocker) {
+  branch.departed.insert(blocker.id);
+  if (branch.departed.size() > departed_max) end_report(branch);
+}
+
 void Waits::report(Branch& branch) {
-  if (branch.blockers.empty() && branch.strangers.empty()) {
-    if (branch.wait) agent_->end_wait(*std::exchange(branch.wait, std::nullopt));
-    return;
-  }
+  if (branch.blockers.empty() && branch.strangers.empty()) return end_report(branch);
   std::vector<Blocker> named;
   for (auto* blocker : branch.blockers) {
     describe(*blocker);
@@ -117,8 +134,13 @@ void Waits::report(Branch& branch) {
     told = agent_->set_blockers(*branch.wait, named);
   } else {
     describe(branch);
-    told = agent_->begin_wait({.waiter = branch.id, .blockers = std::move(named), .resource = shown(branch.place), .mode = "",
-                               .detail = ""})
+    const auto age = std::chrono::steady_clock::now() - branch.waits_since;
+    told = agent_->begin_wait({.waiter = branch.id,
+                               .blockers = std::move(named),
+                               .resource = shown(branch.place),
+                               .mode = "",
+                               .detail = "",
+                               .age = std::chrono::duration_cast<std::chrono::microseconds>(age)})
                .map([&](WaitHandle handle) { branch.wait = handle; });
   }
   if (told || !log_) return;
@@ -141,6 +163,7 @@ bool Waits::lets_go(Branch& branch) {
   branch.ending = true;
   for (auto* waiter : std::exchange(branch.blocked, {})) {
     std::erase(waiter->blockers, &branch);
+    depart(*waiter, branch);
     report(*waiter);
   }
   return !branch.condemned;

@@ -4,12 +4,16 @@
 // blockers of all waits, and only then RocksDB releases. So a confirmation needs no second look. What is late is only the
 // next blocker: it is reported when the waiter, woken by the release, has looked again.
 //
+// An order names a wait and a blocker by its id. So that it can't mean a later branch of that id (the victim, run again), a wait
+// whose blocker comes back under its old id is reported as a new wait, of the same age.
+//
 // Locks, in this order: a stripe of RocksDB, Waits::mutex_, Branch::mutex. Nothing of RocksDB is called under ours.
 #pragma once
 
 #include <rocksdb/utilities/transaction_db.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <gordian/agent.hpp>
 #include <mutex>
@@ -51,8 +55,10 @@ struct Branch {
   std::optional<Gate> gate;              ///< where it waits
   std::string place;                     ///< the key that it waits for; of meaning while `gate` is set
   std::optional<WaitHandle> wait;        ///< as reported; none while it has no blocker
+  std::chrono::steady_clock::time_point waits_since;
   std::vector<Branch*> blockers;         ///< as reported, sorted
   std::vector<std::uint64_t> strangers;  ///< blockers that are no branches, sorted
+  std::unordered_set<TxnId> departed;    ///< once among the blockers of `wait`
   std::unordered_set<Branch*> blocked;   ///< whose `blockers` this is one of
 };
 
@@ -91,6 +97,8 @@ class Waits {
   void leave_place(Branch& branch);
   [[nodiscard]] bool applies(const AbortOrder& order, const Branch& victim) const;
   void set_blockers(Branch& branch, std::vector<Branch*> blockers, std::vector<std::uint64_t> strangers);
+  void depart(Branch& branch, const Branch& blocker);
+  void end_report(Branch& branch);
   void report(Branch& branch);
   void describe(Branch& branch);
   [[nodiscard]] TxnId local_name(std::uint64_t stranger) const;

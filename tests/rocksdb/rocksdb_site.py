@@ -13,7 +13,7 @@ class Site(Program):
         super().__init__([])
         self._pipe = self.folder / "commands"
         os.mkfifo(self._pipe)
-        self.arguments = [os.environ["GORDIAN_ROCKSDB_SITE"], name, coordinator, str(self.folder / "data"), str(self._pipe)]
+        self.arguments = [os.environ["GORDIAN_ROCKSDB"] + "/rocksdb_site", name, coordinator, str(self.folder / "data"), str(self._pipe)]
         self._commands = None
         self._last = 0
 
