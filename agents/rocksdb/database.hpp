@@ -80,7 +80,7 @@ class Transaction {
   tl::expected<void, Error> put(std::string_view key, std::string_view value, Family family = nullptr);
   tl::expected<void, Error> erase(std::string_view key, Family family = nullptr);
 
-  /// If RocksDB refuses, the transaction goes on with all its locks.
+  /// Also where RocksDB fails to write it (`rocksdb`), the transaction has ended and its locks are free.
   tl::expected<void, Error> commit();
   /// Also ends a victim. Never fails on one that has ended.
   tl::expected<void, Error> rollback();
@@ -104,7 +104,7 @@ class Database {
   Database& operator=(Database&&) noexcept;
   ~Database();
 
-  /// The global transaction's branch at this site. Errors: invalid (that id is running here already), rocksdb.
+  /// The global transaction's branch at this site. Errors: invalid (that id is running here already).
   [[nodiscard]] tl::expected<Transaction, Error> begin(const TxnId& id, TxnOptions options = {});
 
   /// For everything else that RocksDB does. What is locked past this class (its Put, transactions of its own) is seen as a

@@ -169,17 +169,6 @@ bool Waits::lets_go(Branch& branch) {
   return !branch.condemned;
 }
 
-void Waits::holds_on(Branch& branch) {
-  std::vector<Gate> gates;
-  {
-    const std::lock_guard lock(mutex_);
-    branch.ending = false;
-    // Whoever waits for it was told otherwise, or has seen it ending: all look again.
-    for (const auto& [place, waiters] : places_) gates.push_back(*(*waiters.begin())->gate);
-  }
-  for (const auto& gate : gates) gate.wake();
-}
-
 void Waits::shared(std::uint32_t family, std::string_view key) {
   // Who waited before this lock was granted is counted: the stripe's mutex lies in between.
   if (waiting_ == 0) return;

@@ -86,8 +86,6 @@ class Waits {
 
   /// Comes before any release of its locks. False: it was condemned, and must be rolled back instead of committed.
   [[nodiscard]] bool lets_go(Branch& branch);
-  /// It did not let go after all (RocksDB refused the commit).
-  void holds_on(Branch& branch);
   /// Another branch holds that key in shared mode now: who waits for it has one blocker more, and RocksDB does not tell.
   void shared(std::uint32_t family, std::string_view key);
 

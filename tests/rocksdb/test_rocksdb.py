@@ -269,10 +269,32 @@ class OrderTest(unittest.TestCase):
         # Another wait of the same transaction is none of the order's business.
         later = self.site.send_waiting("T2", "put", "n", "v")
         self.assertEqual(self.order("T2", ga.WAITING, attempt=2), ga.STALE)
+        self.assertEqual(self.order("T3", ga.HOLDING, attempt=2), ga.STALE)  # it blocks a wait, but not that one
         self.assertIsNone(self.site.answered(later))
         self.assertEqual(self.site.run("T3", "commit"), "ok")
         self.assertEqual(self.site.answer(later), "ok")
         self.assertEqual(self.site.run("T2", "commit"), "ok")
+
+    def test_an_order_does_not_reach_the_next_transaction_of_that_id(self):
+        self.assertEqual(self.site.run("T1", "commit"), "ok")
+        self.assertEqual(self.site.answer(self.waiting), "ok")
+        for start, txn in enumerate(("T1", "R")):
+            self.site.run(txn, "rollback")
+            self.site.begin(txn, start)
+            self.assertEqual(self.site.run(txn, "share", "s"), "none")
+        writer = self.site.send_waiting("T3", "put", "s", "v")
+        _, self.sequence, blockers = self.coordinator.wait_of("T3")
+        self.assertEqual(blockers, ["R", "T1"])
+        self.assertEqual(self.site.run("T1", "rollback"), "ok")  # told of the abort at another site, it does so itself
+        self.site.begin("T1", 1)
+        self.assertEqual(self.site.run("T1", "share", "s"), "none")  # and the writer still waits, for both
+        again = self.sequence
+        while again == self.sequence or blockers != ["R", "T1"]:
+            _, again, blockers = self.coordinator.wait_of("T3")
+        self.assertEqual(self.order("T1", ga.HOLDING), ga.STALE)
+        for txn in ("R", "T1"):
+            self.assertEqual(self.site.run(txn, "commit"), "ok")
+        self.assertEqual(self.site.answer(writer), "ok")
 
     def test_an_order_for_a_blocker_that_waits_for_nobody_is_not_taken_for_one_that_waits(self):
         self.assertEqual(self.order("T1", ga.WAITING), ga.STALE)
