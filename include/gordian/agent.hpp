@@ -26,6 +26,7 @@ struct AgentError {
     limit_reached,   ///< a limit of AgentLimits would be exceeded; nothing was changed
     unknown_wait,    ///< that wait has ended, or never was
     stopped,         ///< the agent was stopped
+    unknown_group,   ///< a wait names a group that was ended, or never was
   };
   Code code;
   std::string message;  ///< what, where, and what to do
@@ -38,6 +39,9 @@ struct AgentLimits {
   std::size_t transactions = 200'000;      ///< described transactions
   std::size_t resource_bytes = 1024;       ///< resource and mode; longer is refused
   std::size_t detail_bytes = 1024;         ///< Wait::detail and TxnInfo::label; longer is cut
+  std::size_t groups = 100'000;            ///< holder groups of this site
+  std::size_t members_per_group = 100'000; ///< members of one holder group
+  std::size_t groups_per_wait = 64;        ///< holder groups that one wait names
 };
 
 struct AgentOptions {
@@ -129,6 +133,7 @@ struct AgentStatus {
   std::uint64_t orders_refused = 0;   ///< orders of an older epoch or another incarnation
   std::uint64_t slow_callbacks = 0;   ///< callbacks that ran longer than AgentOptions::callback_warn
   std::uint64_t limit_reached = 0;    ///< reports refused because of a limit
+  std::size_t groups = 0;             ///< standing holder groups, published or not
 };
 
 /// Thread-safe: every function may be called from any thread. No function blocks on the network.
@@ -144,11 +149,11 @@ class Agent {
   ~Agent();
 
   /// A transaction begins to wait. A waiter among its own blockers is dropped (an upgrader among the holders).
-  /// Errors: limit_reached, stopped. Cost: O(blockers), no system call beyond one wake-up.
+  /// Errors: limit_reached, unknown_group, stopped. Cost: O(blockers + groups), no system call beyond one wake-up.
   [[nodiscard]] tl::expected<WaitHandle, AgentError> begin_wait(Wait wait);
 
-  /// The wait's blockers are now these. Those that were there before and are named again count as having held without
-  /// a break. Errors: unknown_wait, limit_reached, stopped.
+  /// The wait's blockers are now these; its groups stay as they are. Those that were there before and are named again
+  /// count as having held without a break. Errors: unknown_wait, limit_reached, stopped.
   tl::expected<void, AgentError> set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers);
 
   /// One blocker let go and took the lock again, or might have: its edge is a new one from now on.
@@ -158,11 +163,30 @@ class Agent {
   /// The wait is over: granted, given up or aborted. Unknown handles are ignored, so it may be called twice.
   void end_wait(WaitHandle wait);
 
+  // Holder groups, for engines whose resources draw long queues: a wait names groups instead of blockers, and a lock that
+  // passes on is one leave and one join, however many wait for it. The coordinator learns of a group while a published
+  // wait names it.
+
+  /// A new group without members: the holders of `resource` in `mode`, both shown to people. Errors: limit_reached, stopped.
+  [[nodiscard]] tl::expected<GroupHandle, AgentError> begin_group(std::string resource, std::string mode);
+
+  /// From now on `txn` is a member, without a break until it leaves. A member that joins again let go and took the lock
+  /// again, or might have: it counts as a blocker from now on only. Over AgentLimits::members_per_group it is left out
+  /// (a deadlock through it is not found then), counted and logged. Unknown groups are ignored. Cost: O(1).
+  void join_group(GroupHandle group, const TxnId& txn);
+  /// Ignored if it is no member. Cost: O(1).
+  void leave_group(GroupHandle group, const TxnId& txn);
+
+  /// The group is over: it has no members any more, and no new wait may name it. Unknown groups are ignored, so it may be
+  /// called twice.
+  void end_group(GroupHandle group);
+
   /// Describes a transaction for victim policies and people; replaces an earlier description by this agent.
   /// Errors: limit_reached, stopped.
   tl::expected<void, AgentError> describe(const TxnId& txn, TxnInfo info);
 
-  /// This agent has nothing more to say of that transaction: its waits here end and its description is dropped.
+  /// This agent has nothing more to say of that transaction: its waits here end and its description is dropped. It stays
+  /// a blocker, and a member of its groups, where it is one.
   void forget(const TxnId& txn);
 
   [[nodiscard]] AgentStatus status() const;

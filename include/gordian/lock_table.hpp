@@ -51,6 +51,7 @@ enum class Strategy : std::uint8_t {
   wound_wait,  ///< wait only for older transactions; younger ones in the way are aborted (`wounded`)
   ordered,     ///< resources only in ascending order of their bytes; a request out of order is refused
 };
+[[nodiscard]] std::string_view name(Strategy strategy);
 
 struct LockError {
   enum class Code : std::uint8_t {
@@ -147,7 +148,8 @@ struct WaitBegun {
   bool conversion;   ///< the waiter holds the resource already: it is no blocker of its own
   ModeSet groups;    ///< the holder groups that stand in its way; their members are hard blockers
   Ticket ticket;     ///< waits of one k-of-n call share it
-  std::size_t need;  ///< so many of the call's waits must end for it to go on
+  std::size_t need;  ///< so many of the call's waits must end for it to go on…
+  std::size_t of;    ///< …of so many: as `need`, unless it is a call for any or some of several
   std::uint64_t step;
 };
 

@@ -28,7 +28,10 @@ struct Blocker {
   friend auto operator<=>(const Blocker&, const Blocker&) = default;
 };
 
-/// One transaction waiting at this site for one resource, for all of its blockers.
+/// Names one holder group at this agent: the holders of one resource in one mode. Never used again by this agent.
+enum class GroupHandle : std::uint64_t {};
+
+/// One transaction waiting at this site for one resource, for all of its blockers and for all members of its groups.
 struct Wait {
   TxnId waiter;
   std::vector<Blocker> blockers;
@@ -37,6 +40,9 @@ struct Wait {
   std::string detail;    ///< what the waiter was doing (SQL text, function), shown to people; shortened when too long
   /// How long it has waited already when it is reported.
   std::chrono::microseconds age{0};
+  /// Holder groups, all of whose members stand in its way (hard), whoever they become. The waiter itself never does: it
+  /// may be a member of a group that it names, and wait for the others (a conversion).
+  std::vector<GroupHandle> groups{};
 
   friend bool operator==(const Wait&, const Wait&) = default;
 };

@@ -85,7 +85,7 @@ void Resolution::open_case(const Pending& pending, Time now) {
   const auto number = ++last_incident_;
   auto incident = describe(pending, chosen, now);
   Case open{pending.found, {}, {}};
-  for (const auto& e : pending.candidate.edges) open.waits.push_back({e.site, e.sequence});
+  for (const auto& e : pending.candidate.edges) open.waits.emplace_back(graph::WaitRef{e.site, e.sequence});
   for (const auto& victim : chosen.victims) open.victims.emplace(victim, VictimState{});
   if (chosen.victims.empty()) {
     incident.outcome = Incident::Outcome::unresolved;
@@ -141,9 +141,19 @@ void Resolution::order_branches(std::uint64_t incident, const TxnId& victim, Tim
     const auto ref = graph_.ref(wait);
     branches.try_emplace(ref.site, ref, wire::Abort::Role::waiting);
   }
-  for (const auto edge : graph_.in_edges(*vertex)) {
+  const auto holds_against = [&](graph::EdgeSlot edge) {
     const auto ref = graph_.ref(graph_.wait(edge));
     branches.try_emplace(ref.site, ref, wire::Abort::Role::holding);
+  };
+  for (const auto edge : graph_.in_edges(*vertex)) {
+    const auto from = graph_.source(edge);
+    if (!graph_.is_group(from)) {
+      holds_against(edge);
+      continue;
+    }
+    const auto waiters = graph_.in_edges(from);
+    const auto other = std::find_if(waiters.begin(), waiters.end(), [&](auto e) { return graph_.source(e) != *vertex; });
+    if (other != waiters.end()) holds_against(*other);
   }
   const auto& state = cases_.at(incident).victims.at(victim);
   for (const auto& [slot, branch] : branches) {

@@ -25,8 +25,8 @@ class Resolution {
   Resolution(const Options& options, const std::uint64_t& epoch, const graph::WaitForGraph& graph, const Sites& sites,
              Outbox& out, Time now);
 
-  /// These waits are new or changed: what deadlocks do they close?
-  void consider(const std::vector<graph::WaitRef>& waits, Time now);
+  /// These waits and members are new or changed: what deadlocks do they close?
+  void consider(const std::vector<Touched>& touched, Time now);
   void confirmed(const Site& site, const wire::Confirmed& reply, Time now);
   void aborted(const Site& site, const wire::Aborted& reply, Time now);
   /// Nothing that was asked of this site will be answered.
@@ -36,6 +36,7 @@ class Resolution {
 
   [[nodiscard]] bool condemned(const TxnId& txn) const { return condemned_.contains(txn); }
   [[nodiscard]] std::vector<Incident> incidents(std::size_t limit, const std::string& id) const;
+  [[nodiscard]] std::uint64_t search_steps() const { return detector_.steps(); }
 
  private:
   using EdgeKey = std::uint64_t;  ///< a digest of a candidate's edges
@@ -65,7 +66,7 @@ class Resolution {
   /// An incident whose orders are out.
   struct Case {
     Time found;
-    std::vector<graph::WaitRef> waits;
+    std::vector<Touched> waits;
     std::map<TxnId, VictimState> victims;
   };
 
@@ -74,7 +75,8 @@ class Resolution {
   [[nodiscard]] bool left_alone(const detect::Candidate& candidate);
   void ask(detect::Candidate candidate, Time now);
   void release(Pending& pending);
-  void reconsider(std::vector<graph::WaitRef> also, Time now);
+  void reconsider(const std::vector<Touched>& also, Time now);
+  [[nodiscard]] std::optional<detect::Candidate> search(const Touched& touched);
   [[nodiscard]] bool stands(const detect::CandidateEdge& edge) const;
   void full_pass(Time now);
 
@@ -102,7 +104,7 @@ class Resolution {
   std::map<std::uint64_t, Pending> pending_;  ///< by confirm number
   std::uint64_t last_confirm_ = 0;
   std::unordered_set<TxnId> busy_;
-  std::set<graph::WaitRef> deferred_;
+  std::set<Touched> deferred_;
 
   std::map<std::uint64_t, Case> cases_;  ///< by incident number
   std::map<std::uint64_t, Order> orders_;

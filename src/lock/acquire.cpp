@@ -122,7 +122,7 @@ Outcome Table::queue_up(Core& core, Shard& shard, Head& head, Request wanted, co
   wanted.ticket = ask.ticket != 0 ? ask.ticket : next_ticket();
   wanted.item = ask.item;
   wanted.deadline = ask.deadline;
-  Request* request = shard.enqueue(head, wanted, ask.need);
+  Request* request = shard.enqueue(head, wanted, ask.share);
   return {.state = Item::State::waiting,
           .fresh = wanted.state == Request::State::waiting,
           .before = wanted.before,

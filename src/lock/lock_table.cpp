@@ -24,6 +24,18 @@ std::string_view name(LockError::Code code) {
   return "unknown";
 }
 
+std::string_view name(Strategy strategy) {
+  switch (strategy) {
+    case Strategy::detect: return "detect";
+    case Strategy::timeout: return "timeout";
+    case Strategy::no_wait: return "no_wait";
+    case Strategy::wait_die: return "wait_die";
+    case Strategy::wound_wait: return "wound_wait";
+    case Strategy::ordered: return "ordered";
+  }
+  return "unknown";
+}
+
 LockTxn::LockTxn(LockTxn&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
 
 LockTxn& LockTxn::operator=(LockTxn&& other) noexcept {

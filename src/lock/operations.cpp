@@ -91,7 +91,8 @@ tl::expected<LockAnswer, LockError> Table::lock(Core& core, std::string_view key
 Refusal Table::take(Core& core, Operation& operation, Item& item, bool may_wait, Aftermath& after) {
   Refusal no = refusal(core, item.key, item.mode);
   if (!no) {
-    const std::size_t need = operation.in_turn ? 1 : operation.need - count(operation, State::granted);
+    const std::size_t granted = count(operation, State::granted);
+    const Share share = operation.in_turn ? Share{} : Share{operation.need - granted, operation.items.size() - granted};
     Outcome outcome = acquire(core,
                               {.key = item.key,
                                .mode = item.mode,
@@ -99,7 +100,7 @@ Refusal Table::take(Core& core, Operation& operation, Item& item, bool may_wait,
                                .deadline = operation.deadline,
                                .ticket = operation.ticket,
                                .item = static_cast<std::uint32_t>(&item - operation.items.data()),
-                               .need = need},
+                               .share = share},
                               after);
     fill(item, outcome);
     no = std::move(outcome.error);

@@ -61,7 +61,7 @@ Request* Shard::admit(Head& head, Core& core, Mode mode) {
   return request;
 }
 
-Request* Shard::enqueue(Head& head, Request wanted, std::size_t need) {
+Request* Shard::enqueue(Head& head, Request wanted, Share share) {
   Contention& contention = contention_of(head);
   Request* request = requests_.take();
   *request = wanted;
@@ -81,7 +81,7 @@ Request* Shard::enqueue(Head& head, Request wanted, std::size_t need) {
     next_deadline.store(deadlines.begin()->first, std::memory_order_relaxed);
   }
   rules_->registry.add(*request->txn);
-  report_wait(head, *request, need);
+  report_wait(head, *request, share);
   report_fronts(head);
   return request;
 }

@@ -36,7 +36,7 @@ void for_each_queued(const Head& head, F f) {
 
 }  // namespace
 
-void Shard::report_wait(Head& head, Request& request, std::size_t need) {
+void Shard::report_wait(Head& head, Request& request, Share share) {
   if (!rules_->observed) return;
   if (head.contention->queued == 1) report_holders(head);
   tell(WaitBegun{.wait = wait_number(request),
@@ -46,7 +46,8 @@ void Shard::report_wait(Head& head, Request& request, std::size_t need) {
                  .conversion = request.state == Request::State::converting,
                  .groups = rules_->modes.conflicts(request.mode),
                  .ticket = Ticket{request.ticket},
-                 .need = need,
+                 .need = share.need,
+                 .of = share.of,
                  .step = step_});
 }
 

@@ -58,6 +58,12 @@ struct Rules {
   Registry registry;
 };
 
+/// A wait is one of `of` that stand at once for one call, which needs `need` of them.
+struct Share {
+  std::size_t need = 1;
+  std::size_t of = 1;
+};
+
 struct Slot {
   Head* head = nullptr;
   std::uint32_t tag = 0;
@@ -111,7 +117,7 @@ class alignas(64) Shard {
   /// Adds a holder beside the others. Null: it became the first holder.
   Request* admit(Head& head, Core& core, Mode mode);
   /// Puts `wanted` into the queue (txn, mode, state, ticket, item, deadline; of a conversion also hold and before).
-  Request* enqueue(Head& head, Request wanted, std::size_t need);
+  Request* enqueue(Head& head, Request wanted, Share share);
   /// Takes a waiting or converting request out and lets those go on whom it kept; the request goes back to the pool.
   void withdraw(Request* request);
   /// The hold has `mode` from now on; a stronger one gets a fence of its own.
@@ -157,7 +163,7 @@ class alignas(64) Shard {
   void grant_conversion(Head& head, Request* request);
   void grant_waiter(Head& head, Request* request);
   void tell_granted(Request* request);
-  void report_wait(Head& head, Request& request, std::size_t need);
+  void report_wait(Head& head, Request& request, Share share);
   void report_wait_over(Head& head, Request& request);
   void report_holder(Head& head, Core& core, Mode mode, bool joined);
   void report_holders(Head& head);

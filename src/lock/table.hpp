@@ -57,7 +57,7 @@ struct Ask {
   Micros deadline = never;
   std::uint64_t ticket = 0;  ///< 0: one is made if it has to wait
   std::uint32_t item = 0;
-  std::size_t need = 1;
+  Share share{};
 };
 
 struct Outcome {
