@@ -83,7 +83,7 @@ class Gordiand(Listener):
     def __init__(self, *arguments, listen="tcp://127.0.0.1:*", history=None, environment=None):
         super().__init__("gordiand", *arguments, listen=listen, environment=environment)
         self.history = history or str(self.folder / "history.db")
-        self.arguments += ["--history", self.history]
+        self.arguments[1:1] = ["--history", self.history]  # before what a test says of it
 
     @property
     def cli(self):
