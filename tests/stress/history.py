@@ -16,7 +16,7 @@ matters. Times are CLOCK_BOOTTIME seconds, the same for all processes of a machi
 Rules. A holder's interval begins when the client had its grant, and ends at its release, or at the last deadline that the client
 knew, whichever is first. A client that logs nothing more (killed) holds until that deadline: the agent must not know better.
 Only a deadlock's victim loses its locks earlier, while it waits: what a transaction holds counts up to the request that
-ended in an abort, or in nothing. A transaction never conflicts with itself.
+ended in an abort, in the loss of the lease, or in nothing. A transaction never conflicts with itself.
 """
 
 import dataclasses
@@ -26,7 +26,9 @@ import pathlib
 
 # Of these two sets, any two with one from each conflict: the stress uses S and X only.
 CONFLICTS = {("S", "X"), ("X", "S"), ("X", "X")}
-ABORTS = {"deadlock", "wounded", "forced"}
+# Ends of a request after which the transaction may have been a victim since it asked. Who was stopped while it waited, or was
+# told nothing, knows only that its lease is over.
+MAYBE_VICTIM = {"deadlock", "wounded", "forced", "lease_lost", "unreachable"}
 
 
 @dataclasses.dataclass
@@ -117,7 +119,7 @@ class _Client:
 
     def _fail(self, _, txn, why):
         self.history.fails[why] = self.history.fails.get(why, 0) + 1
-        if why in ABORTS:
+        if why in MAYBE_VICTIM:
             self._cut(txn)
         self.asked.pop(txn, None)
 

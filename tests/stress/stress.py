@@ -34,7 +34,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 SITES = ("berlin", "paris", "rome")
 RESOURCES = 8
 TTL_S = 1.5
-PAUSES_PER_MILLION = 3000
+PAUSES_PER_MILLION = (50_000, 2_000)  # of the first client of each kind, and of the others
 FAULT_EVERY_S = (0.3, 1.0)
 
 
@@ -68,8 +68,8 @@ class Stress:
         program = ["/usr/bin/python3", "-B", str(HERE / "lock_worker.py")] if python else [binary(self.options.worker)]
         agents = ",".join(f"{site}={agent.endpoint}" for site, agent in self.agents.items())
         log = self.folder / f"{place:02}-{self.started:05}.log"
-        worker = Program([*program, agents, self.store.path, log, self.random.getrandbits(32), round(TTL_S * 1000), PAUSES_PER_MILLION,
-                          RESOURCES], {"PYTHONPATH": str(ROOT / "agents/python")})
+        worker = Program([*program, agents, self.store.path, log, self.random.getrandbits(32), round(TTL_S * 1000),
+                          PAUSES_PER_MILLION[place not in (0, self.options.python_clients)], RESOURCES], {"PYTHONPATH": str(ROOT / "agents/python")})
         worker.log = log
         self.stack.callback(worker.close)
         self.workers[place] = worker.start()
@@ -145,21 +145,25 @@ class Stress:
 
     def _finish(self):
         """Everyone goes on; those who are paused write; all end."""
+        for program in (*self.agents.values(), *self.workers):
+            if program in self.stopped:
+                program.signal(signal.SIGCONT)
         self.stopped.clear()
-        for agent in self.agents.values():
-            agent.signal(signal.SIGCONT)
-        wait_until(lambda: self._look() or not any(worker.state.startswith("T") and not worker.signal(signal.SIGCONT) and
-                                                   not self._overtaken(worker) for worker in self.workers), 30, "nobody is paused")
+        wait_until(lambda: self._look() or not any(worker.state.startswith("T") for worker in self.workers), 30, "nobody is paused", 0.05)
         for worker in self.workers:
             worker.signal(signal.SIGTERM)
-            worker.signal(signal.SIGCONT)
         for worker in self.workers:
-            code = worker.wait(30)
-            if code != 0:
-                raise AssertionError(f"{worker.arguments} ended with {code}:\n{worker.stderr}")
+            self._wait_for_end(worker)
         for agent in self.agents.values():
             agent.stop()
         self.gordiand.stop()
+
+
+    def _wait_for_end(self, worker):
+        """It may stop itself once more, in its last transaction."""
+        wait_until(lambda: not worker.running() or worker.signal(signal.SIGCONT), 30, f"{worker.arguments} ends", 0.05)
+        if worker.process.returncode not in (0, -signal.SIGTERM):  # the signal itself ends one that has only just begun
+            raise AssertionError(f"{worker.arguments} ended with {worker.process.returncode}:\n{worker.stderr}")
 
 
 def report(stress, history, violations):

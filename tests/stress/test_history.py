@@ -58,7 +58,7 @@ class LeaseTest(unittest.TestCase):
         self.assertEqual(check("grant 15 A r X 1 1 11", "grant 12 B r X 1 2 20"), [])
 
     def test_lease_lost_does_not_shorten(self):
-        self.assertEqual(check("grant 1 A r X 1 1 11; ask 2 A s X; fail 3 A lease_lost", "grant 4 B r X 1 2 20"), ["double grant"])
+        self.assertEqual(check("grant 1 A r X 1 1 11; lost 3 A lease_lost; end 3 A", "grant 4 B r X 1 2 20"), ["double grant"])
 
 
 class ModeTest(unittest.TestCase):
@@ -96,6 +96,12 @@ class AbortTest(unittest.TestCase):
     def test_killed_while_it_asked(self):
         self.assertEqual(check("grant 1 A r X 1 1 11; ask 2 A s X", "grant 3 B r X 1 2 13"), [])
         self.assertEqual(check("grant 1 A r X 1 1 11; ask 2 A s X; session 3", "grant 3 B r X 1 2 13"), [])
+
+    def test_lease_lost_while_it_asked(self):
+        for why in ("lease_lost", "unreachable"):
+            lost = f"grant 1 A r X 1 1 11; ask 2 A s X; fail 5 A {why}; lost 5 A lease_lost; end 5 A"
+            self.assertEqual(check(lost, "grant 3 B r X 1 2 13"), [])
+            self.assertEqual(check(lost, "grant 1.9 B r X 1 2 13"), ["double grant"])
 
     def test_a_request_that_failed_alone_leaves_the_rest(self):
         for why in ("timeout", "refused", "cancelled"):
