@@ -6,6 +6,7 @@ namespace gordian::admin {
 namespace {
 
 using coordinator::GraphView;
+using coordinator::GroupView;
 using coordinator::Incident;
 using coordinator::IncidentEdge;
 using coordinator::IncidentStep;
@@ -71,6 +72,18 @@ Json json_of(const WaitView& view) {
   json["blockers"] = Json::array();
   for (const auto& [id, kind] : view.wait.blockers)
     json["blockers"].push_back({{"txn", string(id)}, {"kind", name(kind)}});
+  for (const auto group : view.wait.groups) json["groups"].push_back(static_cast<std::uint64_t>(group));
+  return json;
+}
+
+Json json_of(const GroupView& view) {
+  Json json{{"site", string(view.site)},
+            {"group", static_cast<std::uint64_t>(view.group)},
+            {"resource", string(view.resource)},
+            {"mode", string(view.mode)},
+            {"members", Json::array()},
+            {"members_total", view.members_total}};
+  for (const auto& member : view.members) json["members"].push_back(string(member));
   return json;
 }
 
@@ -147,6 +160,7 @@ StatusView status_of(const Object& object) {
   status.txns = object.get<std::uint64_t>("txns");
   status.waits = object.get<std::uint64_t>("waits");
   status.edges = object.get<std::uint64_t>("edges");
+  if (object.has("groups")) status.groups = object.get<std::uint64_t>("groups");
   object.each("sites", [&](const Json& json, const std::string& place) {
     status.sites.push_back(site_of({json, place}));
   });
@@ -169,6 +183,18 @@ WaitView wait_of(const Object& object) {
     const Object blocker(json, place);
     view.wait.blockers.push_back({blocker.id<TxnId>("txn"), blocker.one_of<Kind>("kind", {"hard", "soft", "dotted"})});
   });
+  if (object.has("groups"))
+    object.each("groups", [&](const Json& json, const std::string& place) {
+      view.wait.groups.push_back(GroupHandle{value<std::uint64_t>(json, place)});
+    });
+  return view;
+}
+
+GroupView group_of(const Object& object) {
+  GroupView view{object.id<SiteId>("site"), GroupHandle{object.get<std::uint64_t>("group")},
+                 object.get<std::string>("resource"), object.get<std::string>("mode"), {},
+                 object.get<std::uint64_t>("members_total")};
+  object.each("members", [&](const Json& json, const std::string& place) { view.members.push_back(txn_id(json, place)); });
   return view;
 }
 
@@ -182,6 +208,10 @@ GraphView graph_of(const Object& object) {
     graph.waits.push_back(wait_of({json, place}));
   });
   graph.truncated = object.get<bool>("truncated");
+  if (object.has("groups"))  // an older coordinator knows none
+    object.each("groups", [&](const Json& json, const std::string& place) {
+      graph.groups.push_back(group_of({json, place}));
+    });
   return graph;
 }
 
@@ -197,9 +227,7 @@ Incident incident_of(const Object& object) {
   incident.confirm_us = object.get<std::int64_t>("confirm_us");
   incident.resolve_us = object.get<std::int64_t>("resolve_us");
   object.each("victims", [&](const Json& json, const std::string& place) {
-    auto victim = TxnId::parse(value<std::string>(json, place));
-    if (!victim) throw Unexpected{place + ": " + victim.error()};
-    incident.victims.push_back(*std::move(victim));
+    incident.victims.push_back(txn_id(json, place));
   });
   object.each("txns", [&](const Json& json, const std::string& place) {
     const Object txn(json, place);
@@ -229,6 +257,7 @@ std::string to_json(const StatusView& status) {
             {"txns", status.txns},
             {"waits", status.waits},
             {"edges", status.edges},
+            {"groups", status.groups},
             {"sites", Json::array()},
             {"counters", Json::object()}};
   for (const auto& site : status.sites) json["sites"].push_back(json_of(site));
@@ -243,6 +272,8 @@ std::string to_json(const GraphView& graph) {
     json["txns"].back()["condemned"] = view.condemned;
   }
   for (const auto& wait : graph.waits) json["waits"].push_back(json_of(wait));
+  json["groups"] = Json::array();
+  for (const auto& group : graph.groups) json["groups"].push_back(json_of(group));
   return json.dump(2);
 }
 

@@ -124,7 +124,7 @@ void fields(Of<WaitChange> auto& c, Of<BlockerLists> auto& blockers, Of<std::uin
   f("mode", c.wait.mode), f("detail", c.wait.detail), f("age_us", age_us), f("soft", blockers.soft);
   f("dotted", blockers.dotted);
 }
-/// Appended in 0.1: a wait of an agent that knows no groups ends before them, and so does one that names none.
+/// Appended after the first agents were written: theirs ends before this field, and so does one that names no group.
 void appended_fields(Of<WaitChange> auto& c, auto&& f) { f("groups", c.wait.groups); }
 
 // The largest value of each enumeration, for reading.
