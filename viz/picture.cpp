@@ -13,6 +13,7 @@ namespace gordian::viz {
 namespace {
 
 using coordinator::GraphView;
+using coordinator::GroupView;
 using coordinator::Incident;
 using coordinator::WaitView;
 
@@ -20,27 +21,55 @@ constexpr std::size_t name_characters = 48;
 constexpr std::size_t detail_characters = 60;
 constexpr std::size_t details_shown = 3;
 
-/// Which transactions are deadlocked with each other: two with the same number lie on a common cycle if an
-/// edge joins them.
-std::map<TxnId, int> components(const std::vector<WaitView>& waits) {
-  using Digraph = boost::adjacency_list<boost::vecS, boost::vecS, boost::directedS>;
-  std::map<TxnId, std::size_t> vertices;
-  const auto vertex = [&](const TxnId& txn) { return vertices.try_emplace(txn, vertices.size()).first->second; };
-  Digraph digraph;
-  for (const auto& view : waits)
-    for (const auto& blocker : view.wait.blockers) {
-      // Two statements: the order in which arguments are evaluated would number the vertices.
-      const std::size_t waiter = vertex(view.wait.waiter);
-      boost::add_edge(waiter, vertex(blocker.txn), digraph);
+using GroupKey = std::pair<SiteId, GroupHandle>;
+
+/// Which transactions are deadlocked with each other, directly or by the groups between them.
+class Components {
+ public:
+  explicit Components(const GraphView& graph) {
+    using Digraph = boost::adjacency_list<boost::vecS, boost::vecS, boost::directedS>;
+    std::vector<std::pair<std::size_t, std::size_t>> edges;
+    for (const auto& view : graph.waits) {
+      const auto waiter = number(txns_, view.wait.waiter);
+      for (const auto& blocker : view.wait.blockers) edges.emplace_back(waiter, number(txns_, blocker.txn));
+      for (const auto group : view.wait.groups)
+        edges.emplace_back(waiter, number(groups_, GroupKey{view.id.site, group}));
     }
-  std::vector<int> component(boost::num_vertices(digraph));
-  if (!component.empty())
-    boost::strong_components(digraph,
-                             boost::make_iterator_property_map(component.begin(), get(boost::vertex_index, digraph)));
-  std::map<TxnId, int> result;
-  for (const auto& [txn, v] : vertices) result.emplace(txn, component[v]);
-  return result;
-}
+    for (const auto& group : graph.groups) {
+      const auto from = number(groups_, GroupKey{group.site, group.group});
+      for (const auto& member : group.members) edges.emplace_back(from, number(txns_, member));
+    }
+    const Digraph digraph(edges.begin(), edges.end(), count_);
+    component_.resize(count_);
+    if (count_ > 0)
+      boost::strong_components(digraph,
+                               boost::make_iterator_property_map(component_.begin(), get(boost::vertex_index, digraph)));
+    for (const auto& [txn, v] : txns_) ++txns_in_[component_[v]];
+  }
+
+  [[nodiscard]] bool together(const TxnId& a, const TxnId& b) const { return together(txns_.at(a), txns_.at(b)); }
+  [[nodiscard]] bool together(const TxnId& txn, const GroupKey& group) const {
+    return together(txns_.at(txn), groups_.at(group));
+  }
+
+ private:
+  /// On a common cycle, if an edge joins them. One transaction and its own group are none.
+  [[nodiscard]] bool together(std::size_t a, std::size_t b) const {
+    return component_[a] == component_[b] && txns_in_.at(component_[a]) > 1;
+  }
+  template <class Key>
+  std::size_t number(std::map<Key, std::size_t>& numbers, const Key& key) {
+    const auto [at, is_new] = numbers.try_emplace(key, count_);
+    if (is_new) ++count_;
+    return at->second;
+  }
+
+  std::map<TxnId, std::size_t> txns_;
+  std::map<GroupKey, std::size_t> groups_;
+  std::size_t count_ = 0;
+  std::vector<int> component_;
+  std::map<int, std::size_t> txns_in_;
+};
 
 const char* verb(Kind kind) {
   switch (kind) {
@@ -54,9 +83,10 @@ const char* verb(Kind kind) {
 /// Puts transactions, sites, resources and lines into the picture, each once.
 class Drawing {
  public:
-  explicit Drawing(const GraphView& graph) : component_(components(graph.waits)) {
+  explicit Drawing(const GraphView& graph) : components_(graph) {
     for (const auto& view : graph.txns) infos_.emplace(view.txn, &view);
     for (const auto& view : graph.waits) add(view);
+    for (const auto& group : graph.groups) add(group);
   }
   Picture picture;
 
@@ -76,14 +106,31 @@ class Drawing {
     bool cycle = false;
     for (const auto& blocker : wait.blockers) {
       if (blocker.txn == wait.waiter) continue;
-      const bool together = component_.at(blocker.txn) == component_.at(wait.waiter);
+      const bool together = components_.together(wait.waiter, blocker.txn);
       cycle = cycle || together;
-      add_blocks(txn(blocker.txn), place, blocker.kind, together);
+      add_blocks(txn(blocker.txn), place, blocker.kind, verb(blocker.kind), together);
+    }
+    for (const auto group : wait.groups) {
+      cycle = cycle || components_.together(wait.waiter, GroupKey{view.id.site, group});
+      group_places_.try_emplace({view.id.site, group}, place);
     }
     std::string text = "waits " + text::span(view.age_ms);
     if (!wait.mode.empty()) text += " (" + text::shortened(wait.mode, name_characters) + ")";
     picture.lines.push_back(
         {Picture::Line::Type::waits, waiter, place.first, place.second, std::move(text), Kind::hard, cycle});
+  }
+
+  /// Its members hold what those wait for who name it.
+  void add(const GroupView& view) {
+    const GroupKey key{view.site, view.group};
+    const auto known = group_places_.find(key);
+    const Place place = known != group_places_.end() ? known->second : resource(view.site, view.resource);
+    std::string text = verb(Kind::hard);
+    if (!view.mode.empty()) text += " (" + text::shortened(view.mode, name_characters) + ")";
+    for (const auto& member : view.members)
+      add_blocks(txn(member), place, Kind::hard, text, components_.together(member, key));
+    if (view.members_total > view.members.size())
+      add_mode(place, "held by " + std::to_string(view.members_total - view.members.size()) + " more");
   }
 
   std::size_t txn(const TxnId& id) {
@@ -116,16 +163,17 @@ class Drawing {
   }
 
   /// One line for all who wait for this blocker at this resource.
-  void add_blocks(std::size_t blocker, Place place, Kind kind, bool cycle) {
+  void add_blocks(std::size_t blocker, Place place, Kind kind, const std::string& text, bool cycle) {
     const auto [found, is_new] = blocks_.try_emplace({place, blocker, kind}, picture.lines.size());
     if (is_new)
       picture.lines.push_back(
-          {Picture::Line::Type::blocks, blocker, place.first, place.second, verb(kind), kind, cycle});
+          {Picture::Line::Type::blocks, blocker, place.first, place.second, text, kind, cycle});
     else if (cycle)
       picture.lines[found->second].cycle = true;
   }
 
-  std::map<TxnId, int> component_;
+  Components components_;
+  std::map<GroupKey, Place> group_places_;
   std::map<TxnId, const coordinator::TxnView*> infos_;
   std::map<TxnId, std::size_t> txns_;
   std::map<SiteId, std::size_t> sites_;

@@ -37,9 +37,22 @@ tl::expected<void, AgentError> AgentCore::check(const Wait& wait) {
   if (wait.blockers.size() > limits.blockers_per_wait)
     return over_limit("wait of " + wait.waiter.str() + " with " + std::to_string(wait.blockers.size()) + " blockers",
                       limits.blockers_per_wait, "raise AgentLimits::blockers_per_wait");
-  for (const auto* text : {&wait.resource, &wait.mode}) {
-    if (text->size() > limits.resource_bytes)
-      return over_limit("resource or mode of " + std::to_string(text->size()) + " bytes", limits.resource_bytes,
+  if (wait.groups.size() > limits.groups_per_wait)
+    return over_limit("wait of " + wait.waiter.str() + " with " + std::to_string(wait.groups.size()) + " groups",
+                      limits.groups_per_wait, "raise AgentLimits::groups_per_wait");
+  for (const auto group : wait.groups) {
+    if (standing_group(group) == nullptr)
+      return tl::unexpected(AgentError{AgentError::Code::unknown_group, "wait of " + wait.waiter.str() + ": group " +
+                                                                            std::to_string(static_cast<std::uint64_t>(group)) +
+                                                                            " was ended, or never begun"});
+  }
+  return check_texts(wait.resource, wait.mode);
+}
+
+tl::expected<void, AgentError> AgentCore::check_texts(const std::string& resource, const std::string& mode) {
+  for (const auto* text : {&resource, &mode}) {
+    if (text->size() > options_.limits.resource_bytes)
+      return over_limit("resource or mode of " + std::to_string(text->size()) + " bytes", options_.limits.resource_bytes,
                         "shorten it or hash it");
   }
   return {};
@@ -51,9 +64,12 @@ tl::expected<WaitHandle, AgentError> AgentCore::begin_wait(Wait wait, std::int64
   const auto sequence = ++last_sequence_;
   const auto began_us = now_us - std::max<std::int64_t>(0, wait.age.count());
   auto blockers = std::exchange(wait.blockers, {});
+  std::sort(wait.groups.begin(), wait.groups.end());
+  wait.groups.erase(std::unique(wait.groups.begin(), wait.groups.end()), wait.groups.end());
   txns_[wait.waiter].waits.insert(sequence);
   auto& standing = waits_.emplace(sequence, Standing{std::move(wait), {}, began_us}).first->second;
   assign_blockers(standing, blockers);
+  name_groups(standing);
   unpublished_.emplace(began_us + options_.publish_after_us, sequence);
   return WaitHandle{sequence};
 }
@@ -114,6 +130,7 @@ void AgentCore::erase_wait(Waits::iterator it) {
   } else {
     unpublished_.erase({standing.began_us + options_.publish_after_us, sequence});
   }
+  unname_groups(standing);
   txns_[waiter].waits.erase(sequence);
   waits_.erase(it);
   drop_if_idle(waiter);
@@ -186,6 +203,7 @@ void AgentCore::publish_due(std::int64_t now_us) {
       edge.since = next_number();
       mention(txn);
     }
+    publish_groups(standing);
     mark_dirty(sequence, standing);
   }
 }
@@ -202,39 +220,26 @@ wire::Change AgentCore::wait_change(std::uint64_t sequence, const Standing& stan
 }
 
 bool AgentCore::pending_changes() const {
-  return !dirty_waits_.empty() || !ended_.empty() || !dirty_txns_.empty() || !forgotten_.empty();
+  return !dirty_waits_.empty() || !ended_.empty() || !dirty_txns_.empty() || !forgotten_.empty() ||
+         !dirty_groups_.empty() || !ended_groups_.empty();
 }
 
-namespace {
+void Batches::add(wire::Change change) {
+  const auto bytes = wire::size_bound(change);
+  if (!changes_.empty() && (changes_.size() >= batch_changes || bytes_ + bytes > batch_bytes)) flush(false);
+  bytes_ += bytes;
+  changes_.push_back(std::move(change));
+}
 
-/// Collects changes and closes a message whenever a batch is full.
-template <class Close>
-class Batches {
- public:
-  explicit Batches(Close close) : close_(std::move(close)) {}
-  void add(wire::Change change) {
-    const auto bytes = wire::size_bound(change);
-    if (!changes_.empty() && (changes_.size() >= batch_changes || bytes_ + bytes > batch_bytes)) flush(false);
-    bytes_ += bytes;
-    changes_.push_back(std::move(change));
-  }
-  void finish() { flush(true); }
-
- private:
-  void flush(bool last) {
-    bytes_ = 0;
-    close_(std::exchange(changes_, {}), last);
-  }
-  Close close_;
-  std::vector<wire::Change> changes_;
-  std::size_t bytes_ = 0;
-};
-
-}  // namespace
+void Batches::flush(bool last) {
+  bytes_ = 0;
+  close_(std::exchange(changes_, {}), last);
+}
 
 void AgentCore::take_snapshot(std::vector<wire::FromAgent>& out, std::int64_t now_us) {
   need_snapshot_ = false;
   dirty_waits_.clear(), ended_.clear(), dirty_txns_.clear(), forgotten_.clear();
+  dirty_groups_.clear(), ended_groups_.clear();
   ++number_;
   ++counters_.snapshots_sent;
   std::uint64_t part = 0;
@@ -245,6 +250,10 @@ void AgentCore::take_snapshot(std::vector<wire::FromAgent>& out, std::int64_t no
     txn.dirty = false;
     txn.sent = txn.described && txn.mentions > 0;
     if (txn.sent) batches.add(wire::TxnChange{id, txn.info});
+  }
+  for (auto& [number, group] : groups_) {
+    group.dirty = false;
+    if (group.published > 0) add_whole_group(batches, number, group);
   }
   for (auto& [sequence, standing] : waits_) {
     if (!standing.published) continue;
@@ -261,8 +270,10 @@ void AgentCore::take_deltas(std::vector<wire::FromAgent>& out, std::int64_t now_
     out.emplace_back(wire::Delta{options_.incarnation, ++number_, std::move(changes)});
     ++counters_.deltas_sent;
   });
-  // What is over goes first, then descriptions, then waits: a name used again means the new transaction.
+  // What is over goes first, then descriptions, groups and waits: a name used again means the new transaction.
   for (const auto sequence : std::exchange(ended_, {})) batches.add(wire::EndWaitChange{sequence});
+  add_leaves(batches);
+  for (const auto group : std::exchange(ended_groups_, {})) batches.add(wire::EndGroupChange{GroupHandle{group}});
   for (const auto& txn : std::exchange(forgotten_, {})) batches.add(wire::ForgetTxnChange{txn});
   for (const auto& id : std::exchange(dirty_txns_, {})) {
     const auto it = txns_.find(id);
@@ -270,6 +281,7 @@ void AgentCore::take_deltas(std::vector<wire::FromAgent>& out, std::int64_t now_
     it->second.sent = true;
     batches.add(wire::TxnChange{id, it->second.info});
   }
+  add_groups_and_joins(batches);
   for (const auto sequence : std::exchange(dirty_waits_, {})) {
     const auto it = waits_.find(sequence);
     if (it == waits_.end() || !std::exchange(it->second.dirty, false)) continue;
@@ -327,6 +339,7 @@ AgentStatus AgentCore::status() const {
   status.epoch = epoch_;
   status.incarnation = options_.incarnation;
   status.waits = waits_.size();
+  status.groups = groups_.size();
   return status;
 }
 

@@ -5,11 +5,13 @@
 // worked out when messages are taken, so a wait that begins and ends in between costs nothing, and an overflow anywhere
 // falls back to a snapshot.
 //
-// Not thread-safe. Cost: a report O(blockers); a confirmation O(edges asked for); a snapshot O(all waits).
+// Not thread-safe. Cost: a report O(blockers); who joins or leaves a group O(1), however many wait for it; a group's first
+// published wait, and the end of its last one, O(members); a confirmation O(edges asked for); a snapshot O(everything).
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <gordian/agent.hpp>
 #include <set>
 #include <string>
@@ -51,6 +53,24 @@ struct Note {
   std::string text;
 };
 using Upcall = std::variant<ConfirmCall, AbortCall, Note>;
+
+/// Collects changes and closes a message whenever it is full.
+class Batches {
+ public:
+  /// Takes the changes of one message; `last`: there are no more.
+  using Close = std::function<void(std::vector<wire::Change> changes, bool last)>;
+
+  explicit Batches(Close close) : close_(std::move(close)) {}
+  void add(wire::Change change);
+  void finish() { flush(true); }
+
+ private:
+  void flush(bool last);
+
+  Close close_;
+  std::vector<wire::Change> changes_;
+  std::size_t bytes_ = 0;
+};
 
 class AgentCore {
  public:
@@ -94,9 +114,10 @@ class AgentCore {
     std::uint64_t since;  ///< number of the first message that reports it without a break
   };
   struct Standing {
-    Wait wait;  ///< its blockers are in `edges`
+    Wait wait;  ///< its blockers are in `edges`; its groups are sorted, each named once
     std::unordered_map<TxnId, Edge> edges;
     std::int64_t began_us;
+    std::uint64_t since = 0;  ///< number of the first message that names its groups
     bool published = false;
     bool dirty = false;
   };
@@ -109,9 +130,23 @@ class AgentCore {
     std::unordered_set<std::uint64_t> waits;  ///< as waiter, published or not
   };
   using Waits = std::unordered_map<std::uint64_t, Standing>;
+  struct Group {
+    std::string resource;
+    std::string mode;
+    std::unordered_map<TxnId, std::uint64_t> members;  ///< → number of the first message that reports it without a break
+    std::uint32_t waits = 0;                           ///< that name it
+    std::uint32_t published = 0;                       ///< of those; none: the coordinator does not know the group
+    std::set<TxnId> changed;                           ///< joined or left, not told yet
+    bool whole = false;                                ///< nothing of it was told yet
+    bool dirty = false;                                ///< it is in dirty_groups_
+    bool ended = false;                                ///< kept for waits that still name it
+    bool overfull = false;                             ///< a member was left out
+  };
+  using Groups = std::unordered_map<std::uint64_t, Group>;
 
   [[nodiscard]] std::uint64_t next_number() const { return number_ + 1; }
   tl::expected<void, AgentError> check(const Wait& wait);
+  tl::expected<void, AgentError> check_texts(const std::string& resource, const std::string& mode);
   [[nodiscard]] tl::unexpected<AgentError> over_limit(std::string what, std::size_t limit, const char* advice);
   void assign_blockers(Standing& standing, const std::vector<Blocker>& blockers);
   void publish_due(std::int64_t now_us);
@@ -120,8 +155,19 @@ class AgentCore {
   void drop_if_idle(const TxnId& txn);
   void mark_dirty(std::uint64_t sequence, Standing& standing);
   void erase_wait(Waits::iterator it);
+  /// The group, unless it is unknown or ended.
+  [[nodiscard]] Group* standing_group(GroupHandle group);
+  void name_groups(const Standing& standing);
+  void unname_groups(const Standing& standing);
+  void publish_groups(Standing& standing);
+  void mark_dirty(std::uint64_t number, Group& group);
+  void member_changed(std::uint64_t number, Group& group, const TxnId& txn);
+  [[nodiscard]] bool blocks_by_group(const Standing& standing, const TxnId& txn, std::uint64_t since) const;
 
   [[nodiscard]] wire::Change wait_change(std::uint64_t sequence, const Standing& standing, std::int64_t now_us) const;
+  void add_whole_group(Batches& batches, std::uint64_t number, Group& group) const;
+  void add_leaves(Batches& batches) const;
+  void add_groups_and_joins(Batches& batches);
   void take_snapshot(std::vector<wire::FromAgent>& out, std::int64_t now_us);
   void take_deltas(std::vector<wire::FromAgent>& out, std::int64_t now_us);
   [[nodiscard]] bool pending_changes() const;
@@ -142,6 +188,8 @@ class AgentCore {
 
   // What stands at this site.
   Waits waits_;
+  Groups groups_;
+  std::uint64_t last_group_ = 0;
   std::set<std::pair<std::int64_t, std::uint64_t>> unpublished_;  ///< (due, sequence)
   std::unordered_map<TxnId, Txn> txns_;
   std::size_t described_ = 0;
@@ -150,6 +198,8 @@ class AgentCore {
   // What the coordinator has not been told yet.
   std::vector<std::uint64_t> dirty_waits_;
   std::vector<std::uint64_t> ended_;
+  std::vector<std::uint64_t> dirty_groups_;
+  std::vector<std::uint64_t> ended_groups_;
   std::vector<TxnId> dirty_txns_;
   std::vector<TxnId> forgotten_;
   std::vector<wire::FromAgent> replies_;

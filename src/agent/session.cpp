@@ -99,7 +99,9 @@ void AgentCore::answer(const wire::Confirm& question) {
     const auto wait = waits_.find(asked.sequence);
     const bool stands = question.incarnation == options_.incarnation && wait != waits_.end() && wait->second.published;
     const auto edge = stands ? wait->second.edges.find(asked.blocker) : decltype(wait->second.edges.end()){};
-    if (!stands || edge == wait->second.edges.end() || edge->second.kind != Kind::hard || edge->second.since > asked.since)
+    const bool named = stands && edge != wait->second.edges.end() && edge->second.kind == Kind::hard &&
+                       edge->second.since <= asked.since;
+    if (!named && !(stands && blocks_by_group(wait->second, asked.blocker, asked.since)))
       reply.denied.push_back({asked.sequence, asked.blocker});
   }
   ++counters_.confirmations;
@@ -109,8 +111,8 @@ void AgentCore::answer(const wire::Confirm& question) {
 bool AgentCore::order_applies(const wire::Abort& order) const {
   const auto it = waits_.find(order.sequence);
   if (it == waits_.end()) return false;
-  return order.role == wire::Abort::Role::waiting ? it->second.wait.waiter == order.victim
-                                                  : it->second.edges.contains(order.victim);
+  if (order.role == wire::Abort::Role::waiting) return it->second.wait.waiter == order.victim;
+  return it->second.edges.contains(order.victim) || blocks_by_group(it->second, order.victim, next_number());
 }
 
 void AgentCore::on(const wire::Abort& m, std::int64_t) {

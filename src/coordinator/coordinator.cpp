@@ -2,6 +2,7 @@
 #include "coordinator/coordinator.hpp"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "coordinator/outbox.hpp"
@@ -64,17 +65,21 @@ class Coordinator::Impl {
       view.sites.push_back({id, site.engine, site.label, site.software, site.state, site.incarnation, site.applied, heard_ms,
                             site.waits.size(), site.resolve_local_deadlocks});
     }
-    view.txns = graph_.vertex_count();
+    view.txns = graph_.vertex_count() - graph_.group_count();
+    view.groups = graph_.group_count();
     view.waits = graph_.wait_count();
     view.edges = graph_.edge_count();
     view.counters = out_.counters;
+    view.counters["graph_changes"] = graph_.edge_changes();
+    view.counters["search_steps"] = resolution_.search_steps();
     return view;
   }
 
   [[nodiscard]] GraphView graph(Time now, std::size_t limit) const {
     GraphView view;
-    std::map<TxnId, bool> named;
+    std::set<TxnId> named;
     for (const auto& [id, site] : sites_.all()) {
+      std::set<std::uint64_t> groups;
       std::vector<std::uint64_t> sequences;
       for (const auto& [sequence, standing] : site.waits) sequences.push_back(sequence);
       std::sort(sequences.begin(), sequences.end());
@@ -86,11 +91,17 @@ class Coordinator::Impl {
         const auto& standing = site.waits.at(sequence);
         const auto age_ms = static_cast<double>(now.steady_us - standing.began_us) / 1000.0;
         view.waits.push_back({{id, site.incarnation, sequence}, standing.wait, age_ms});
-        named[standing.wait.waiter];
-        for (const auto& b : standing.wait.blockers) named[b.txn];
+        named.insert(standing.wait.waiter);
+        for (const auto& b : standing.wait.blockers) named.insert(b.txn);
+        for (const auto group : standing.wait.groups) groups.insert(static_cast<std::uint64_t>(group));
+      }
+      for (const auto number : groups) {
+        if (!site.groups.contains(number)) continue;  // over a limit
+        view.groups.push_back(group_view(site, number));
+        named.insert(view.groups.back().members.begin(), view.groups.back().members.end());
       }
     }
-    for (const auto& [txn, unused] : named) view.txns.push_back({txn, sites_.info(txn), resolution_.condemned(txn)});
+    for (const auto& txn : named) view.txns.push_back({txn, sites_.info(txn), resolution_.condemned(txn)});
     return view;
   }
 
@@ -101,6 +112,21 @@ class Coordinator::Impl {
   Outbox out_;
 
  private:
+  [[nodiscard]] GroupView group_view(const Site& site, std::uint64_t number) const {
+    const auto& group = site.groups.at(number);
+    std::vector<std::pair<bool, TxnId>> members;  // (waits for nobody, id): who waits matters most
+    for (const auto& [txn, since] : group.members) {
+      const auto v = graph_.find_txn(txn);
+      members.emplace_back(!v || graph_.waits(*v).empty(), txn);
+    }
+    const auto shown = std::min(members.size(), GraphView::members_max);
+    const auto end = members.begin() + static_cast<std::ptrdiff_t>(shown);
+    std::partial_sort(members.begin(), end, members.end());
+    GroupView view{site.id, GroupHandle{number}, group.resource, group.mode, {}, members.size()};
+    for (auto member = members.begin(); member != end; ++member) view.members.push_back(std::move(member->second));
+    return view;
+  }
+
   void on(Site&, const wire::Hello&, Time) {}  // handled before a site is looked up
   void on(Site& site, const wire::Heartbeat& m, Time) { sites_.heartbeat(site, m); }
   void on(Site& site, const wire::Delta& m, Time now) { sites_.delta(site, m, now); }

@@ -32,8 +32,10 @@ struct Time {
 struct Limits {
   std::size_t sites = 1024;
   std::size_t waits_per_site = 200'000;
+  std::size_t groups_per_site = 200'000;
   std::size_t txns = 1'000'000;              ///< described transactions, over all sites
-  std::size_t candidate_edges = 25'000;      ///< a larger candidate is reported and left alone; so many fit into one Confirm
+  /// So many fit into one Confirm. Of a larger candidate one cycle is taken; if that is larger, it is reported and left alone.
+  std::size_t candidate_edges = 25'000;
   std::size_t incidents_in_memory = 1'000;   ///< the newest; older ones are only in the history
   std::size_t confirms_in_flight = 10'000;   ///< further candidates wait for the next full pass
 };

@@ -18,20 +18,32 @@ Resolution::Resolution(const Options& options, const std::uint64_t& epoch, const
       graph_(graph),
       sites_(sites),
       out_(out),
-      detector_(graph),
+      detector_(graph, options.limits.candidate_edges),
       next_pass_us_(now.steady_us + us(options.full_pass_interval)) {}
 
-void Resolution::consider(const std::vector<graph::WaitRef>& waits, Time now) {
-  for (const auto& ref : waits) {
-    const auto wait = graph_.find_wait(ref);
-    if (!wait) continue;
+std::optional<detect::Candidate> Resolution::search(const Touched& touched) {
+  if (const auto* ref = std::get_if<graph::WaitRef>(&touched)) {
+    const auto wait = graph_.find_wait(*ref);
+    if (!wait) return std::nullopt;
     out_.count("searches");
-    auto candidate = detector_.search(*wait);
+    return detector_.search(*wait);
+  }
+  const auto& joined = std::get<Joined>(touched);
+  const auto group = graph_.find_group(joined.group);
+  const auto member = graph_.find_txn(joined.txn);
+  if (!group || !member || !graph_.is_member(*group, *member)) return std::nullopt;
+  out_.count("searches");
+  return detector_.search(*group, *member);
+}
+
+void Resolution::consider(const std::vector<Touched>& touched, Time now) {
+  for (const auto& place : touched) {
+    auto candidate = search(place);
     if (!candidate) continue;
     const auto busy = [&](const TxnId& txn) { return busy_.contains(txn) || condemned_.contains(txn); };
     const auto members = candidate->members();
     if (std::any_of(members.begin(), members.end(), busy)) {
-      deferred_.insert(ref);
+      deferred_.insert(place);
     } else {
       propose(std::move(*candidate), now);
     }
@@ -98,9 +110,8 @@ void Resolution::ask(detect::Candidate candidate, Time now) {
   const auto number = ++last_confirm_;
   std::map<graph::SiteSlot, std::vector<wire::ConfirmEdge>> questions;
   for (const auto& e : candidate.edges) {
-    const auto* standing = sites_.find({e.site, e.sequence});
-    if (standing == nullptr) return;  // the graph follows the sites: this can't be
-    questions[e.site].push_back({e.sequence, e.blocker, standing->number});
+    if (sites_.find({e.site, e.sequence}) == nullptr) return;  // the graph follows the sites: this can't be
+    questions[e.site].push_back({e.sequence, e.blocker, sites_.edge_number({e.site, e.sequence}, e.blocker)});
   }
   Pending pending{std::move(candidate), now, now.steady_us + us(options_.confirm_timeout), {}};
   for (auto& [slot, edges] : questions) {
@@ -117,17 +128,15 @@ void Resolution::release(Pending& pending) {
   for (const auto& txn : pending.candidate.members()) busy_.erase(txn);
 }
 
-void Resolution::reconsider(std::vector<graph::WaitRef> also, Time now) {
-  const auto deferred = std::exchange(deferred_, {});
-  also.insert(also.end(), deferred.begin(), deferred.end());
-  consider(also, now);
+void Resolution::reconsider(const std::vector<Touched>& also, Time now) {
+  auto again = std::exchange(deferred_, {});
+  again.insert(also.begin(), also.end());  // once each, however many edges of a candidate a wait has
+  consider({again.begin(), again.end()}, now);
 }
 
 bool Resolution::stands(const detect::CandidateEdge& edge) const {
   const auto wait = graph_.find_wait({edge.site, edge.sequence});
-  if (!wait) return false;
-  const auto edges = graph_.edges(*wait);
-  return std::any_of(edges.begin(), edges.end(), [&](auto e) { return graph_.txn(graph_.target(e)) == edge.blocker; });
+  return wait && graph_.waits_for(*wait, edge.blocker);
 }
 
 void Resolution::confirmed(const Site& site, const wire::Confirmed& reply, Time now) {
@@ -137,14 +146,14 @@ void Resolution::confirmed(const Site& site, const wire::Confirmed& reply, Time 
   if (!denied && !it->second.unanswered.empty()) return;  // one 'no' is enough, every 'yes' is needed
   auto settled = std::move(pending_.extract(it).mapped());
   release(settled);
-  std::vector<graph::WaitRef> waits;
-  for (const auto& e : settled.candidate.edges) waits.push_back({e.site, e.sequence});
+  std::vector<Touched> waits;
+  for (const auto& e : settled.candidate.edges) waits.emplace_back(graph::WaitRef{e.site, e.sequence});
   const bool still = std::all_of(settled.candidate.edges.begin(), settled.candidate.edges.end(),
                                  [&](const auto& e) { return stands(e); });
   if (denied || !still) {
     // What was denied is on its way as a change; what remains may be a deadlock without it.
     out_.count(denied ? "candidates_denied" : "candidates_dissolved");
-    return reconsider(denied && still ? std::vector<graph::WaitRef>{} : waits, now);
+    return reconsider(denied && still ? std::vector<Touched>{} : waits, now);
   }
   open_case(settled, now);
   reconsider({}, now);

@@ -6,6 +6,7 @@
 // a deadlock that is being broken already.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -25,8 +26,8 @@ class Resolution {
   Resolution(const Options& options, const std::uint64_t& epoch, const graph::WaitForGraph& graph, const Sites& sites,
              Outbox& out, Time now);
 
-  /// These waits are new or changed: what deadlocks do they close?
-  void consider(const std::vector<graph::WaitRef>& waits, Time now);
+  /// These waits and members are new or changed: what deadlocks do they close?
+  void consider(const std::vector<Touched>& touched, Time now);
   void confirmed(const Site& site, const wire::Confirmed& reply, Time now);
   void aborted(const Site& site, const wire::Aborted& reply, Time now);
   /// Nothing that was asked of this site will be answered.
@@ -36,6 +37,7 @@ class Resolution {
 
   [[nodiscard]] bool condemned(const TxnId& txn) const { return condemned_.contains(txn); }
   [[nodiscard]] std::vector<Incident> incidents(std::size_t limit, const std::string& id) const;
+  [[nodiscard]] std::uint64_t search_steps() const { return detector_.steps(); }
 
  private:
   using EdgeKey = std::uint64_t;  ///< a digest of a candidate's edges
@@ -68,7 +70,7 @@ class Resolution {
   /// An incident whose orders are out.
   struct Case {
     Time found;
-    std::vector<graph::WaitRef> waits;
+    std::vector<Touched> waits;
     std::map<TxnId, VictimState> victims;
   };
 
@@ -77,7 +79,8 @@ class Resolution {
   [[nodiscard]] bool left_alone(const detect::Candidate& candidate);
   void ask(detect::Candidate candidate, Time now);
   void release(Pending& pending);
-  void reconsider(std::vector<graph::WaitRef> also, Time now);
+  void reconsider(const std::vector<Touched>& also, Time now);
+  [[nodiscard]] std::optional<detect::Candidate> search(const Touched& touched);
   [[nodiscard]] bool stands(const detect::CandidateEdge& edge) const;
   void full_pass(Time now);
 
@@ -86,6 +89,7 @@ class Resolution {
   void give_order(std::uint64_t incident, const TxnId& victim, graph::WaitRef wait, wire::Abort::Role role, unsigned attempt,
                   Time now);
   [[nodiscard]] std::set<graph::WaitRef> waits_about(const TxnId& txn) const;
+  void each_blocked(graph::Vertex vertex, const std::function<bool(graph::WaitRef)>& f) const;
   void order_branches(std::uint64_t incident, const TxnId& victim, Time now);
   void retry_or_give_up(const Order& order, const std::string& why, bool may_retry, Time now);
   void settle(const Order& order, Time now);
@@ -106,7 +110,7 @@ class Resolution {
   std::map<std::uint64_t, Pending> pending_;  ///< by confirm number
   std::uint64_t last_confirm_ = 0;
   std::unordered_set<TxnId> busy_;
-  std::set<graph::WaitRef> deferred_;
+  std::set<Touched> deferred_;
 
   std::map<std::uint64_t, Case> cases_;  ///< by incident number
   std::map<std::uint64_t, Order> orders_;

@@ -197,7 +197,8 @@ void Sites::delta(Site& site, const wire::Delta& message, Time now) {
   if (message.number <= site.applied) return out_.count("stale_messages");
   if (message.number != site.applied + 1)
     return ask_resync(site, "message " + std::to_string(message.number) + " came after " + std::to_string(site.applied));
-  for (const auto& change : message.changes) apply(site, change, message.number, now);
+  for (const auto& change : message.changes)
+    std::visit([&](const auto& c) { apply(site, c, message.number, now); }, change);
   site.applied = message.number;
   out_.count("deltas");
   out_.count("changes", message.changes.size());
@@ -205,7 +206,10 @@ void Sites::delta(Site& site, const wire::Delta& message, Time now) {
 
 void Sites::snapshot(Site& site, const wire::Snapshot& message, Time now) {
   if (message.incarnation != site.incarnation || message.number <= site.applied) return out_.count("stale_messages");
-  if (message.part == 0) site.arriving = Site::Arriving{message.number};
+  if (message.part == 0) {
+    site.arriving = Site::Arriving{message.number};
+    site.groups_left_out = false;
+  }
   auto& arriving = site.arriving;
   if (!arriving || arriving->number != message.number || arriving->next_part != message.part)
     return ask_resync(site, "part " + std::to_string(message.part) + " of snapshot " + std::to_string(message.number) +
@@ -213,7 +217,9 @@ void Sites::snapshot(Site& site, const wire::Snapshot& message, Time now) {
   for (const auto& change : message.changes) {
     if (const auto* wait = std::get_if<wire::WaitChange>(&change)) arriving->sequences.insert(wait->sequence);
     if (const auto* txn = std::get_if<wire::TxnChange>(&change)) arriving->txns.insert(txn->txn);
-    apply(site, change, message.number, now);
+    if (const auto* group = std::get_if<wire::GroupChange>(&change))
+      arriving->groups.insert(static_cast<std::uint64_t>(group->group));
+    std::visit([&](const auto& c) { apply(site, c, message.number, now); }, change);
   }
   ++arriving->next_part;
   if (!message.last) return;
@@ -222,6 +228,11 @@ void Sites::snapshot(Site& site, const wire::Snapshot& message, Time now) {
     if (!arriving->sequences.contains(sequence)) over.push_back(sequence);
   }
   for (const auto sequence : over) end_wait(site, sequence);
+  over.clear();
+  for (const auto& [group, standing] : site.groups) {
+    if (!arriving->groups.contains(group)) over.push_back(group);
+  }
+  for (const auto group : over) end_group(site, group);
   infos_ -= std::erase_if(site.infos, [&](const auto& entry) { return !arriving->txns.contains(entry.first); });
   site.applied = message.number;
   site.arriving.reset();
@@ -229,15 +240,15 @@ void Sites::snapshot(Site& site, const wire::Snapshot& message, Time now) {
   out_.count("snapshots");
 }
 
-void Sites::apply(Site& site, const wire::Change& change, std::uint64_t number, Time now) {
-  if (const auto* wait = std::get_if<wire::WaitChange>(&change)) return apply(site, *wait, number, now);
-  if (const auto* end = std::get_if<wire::EndWaitChange>(&change)) return end_wait(site, end->sequence);
-  if (const auto* txn = std::get_if<wire::ForgetTxnChange>(&change)) return forget_txn(site, txn->txn);
-  const auto& described = std::get<wire::TxnChange>(change);
-  const auto known = site.infos.find(described.txn);
+void Sites::apply(Site& site, const wire::EndWaitChange& change, std::uint64_t, Time) { end_wait(site, change.sequence); }
+
+void Sites::apply(Site& site, const wire::ForgetTxnChange& change, std::uint64_t, Time) { forget_txn(site, change.txn); }
+
+void Sites::apply(Site& site, const wire::TxnChange& change, std::uint64_t, Time) {
+  const auto known = site.infos.find(change.txn);
   if (known == site.infos.end() && infos_ >= options_.limits.txns) return out_.count("limit_txns");
   if (known == site.infos.end()) ++infos_;
-  site.infos.insert_or_assign(described.txn, described.info);
+  site.infos.insert_or_assign(change.txn, change.info);
   record(site, change);
 }
 
@@ -249,20 +260,19 @@ void Sites::apply(Site& site, const wire::WaitChange& change, std::uint64_t numb
                                         " waits: further ones are left out (option max-waits-per-site)");
     return;
   }
+  if (!groups_known(site, change)) return;
   // Soft and dotted blockers are shown, and left out of detection until the detector takes them.
   std::vector<TxnId> hard;
   for (const auto& b : change.wait.blockers) {
     if (b.kind == Kind::hard) hard.push_back(b.txn);
   }
   if (hard.size() != change.wait.blockers.size()) out_.count("edges_left_out", change.wait.blockers.size() - hard.size());
-  if (const auto begun = graph_.begin_wait(ref, change.wait.waiter, hard); !begun) {
-    out_.count("limit_graph");
-    out_.note(Note::Level::error, std::string("the graph has reached its limit of ") + std::to_string(begun.error().limit) +
-                                      " " + begun.error().what + ": a wait at site " + site.id.str() + " is left out");
-    return;
-  }
+  std::vector<std::uint64_t> groups;
+  for (const auto group : change.wait.groups) groups.push_back(static_cast<std::uint64_t>(group));
+  if (const auto begun = graph_.begin_wait(ref, change.wait.waiter, hard, groups); !begun)
+    return graph_full(site, begun.error(), "a wait");
   site.waits.insert_or_assign(change.sequence, Standing{change.wait, number, now.steady_us - change.wait.age.count()});
-  touched_.push_back(ref);
+  touched_.emplace_back(ref);
   record(site, change);
 }
 
@@ -286,7 +296,10 @@ void Sites::forget_txn(Site& site, const TxnId& txn) {
 
 void Sites::drop_waits(Site& site) {
   for (const auto& [sequence, standing] : site.waits) record(site, wire::EndWaitChange{sequence});
+  for (const auto& [group, standing] : site.groups) record(site, wire::EndGroupChange{GroupHandle{group}});
   site.waits.clear();
+  site.groups.clear();
+  site.groups_left_out = false;
   infos_ -= site.infos.size();
   site.infos.clear();
   graph_.remove_site(site.slot);
@@ -298,7 +311,7 @@ void Sites::record(const Site& site, wire::Change change) {
 
 // --- Reading ---
 
-std::vector<graph::WaitRef> Sites::take_touched() { return std::exchange(touched_, {}); }
+std::vector<Touched> Sites::take_touched() { return std::exchange(touched_, {}); }
 std::vector<graph::SiteSlot> Sites::take_lost() { return std::exchange(lost_, {}); }
 
 const Standing* Sites::find(graph::WaitRef ref) const {

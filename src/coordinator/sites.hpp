@@ -9,6 +9,7 @@
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <variant>
 #include <vector>
 
 #include "coordinator/coordinator.hpp"
@@ -24,6 +25,14 @@ struct Standing {
   std::int64_t began_us;   ///< steady clock of this coordinator, from the age reported
 };
 
+/// A holder group as its agent reported it last.
+struct StandingGroup {
+  std::string resource;
+  std::string mode;
+  /// → number of the message that reported the membership last: it has stood since then at least.
+  std::unordered_map<TxnId, std::uint64_t> members;
+};
+
 struct Site {
   SiteId id;
   graph::SiteSlot slot;
@@ -37,6 +46,8 @@ struct Site {
   std::string engine, label, software;
 
   std::unordered_map<std::uint64_t, Standing> waits;
+  std::unordered_map<std::uint64_t, StandingGroup> groups;
+  bool groups_left_out = false;  ///< over a limit: that a wait names an unknown group is not the agent's mistake
   std::unordered_map<TxnId, TxnInfo> infos;
 
   /// A snapshot of which not all parts have come.
@@ -44,6 +55,7 @@ struct Site {
     std::uint64_t number;
     std::uint64_t next_part = 0;
     std::unordered_set<std::uint64_t> sequences;
+    std::unordered_set<std::uint64_t> groups;
     std::unordered_set<TxnId> txns;
   };
   std::optional<Arriving> arriving;
@@ -56,6 +68,17 @@ struct Site {
   };
   std::optional<Challenger> challenger;
 };
+
+/// The transaction became a member of the group, or did so anew.
+struct Joined {
+  graph::GroupRef group;
+  TxnId txn;
+
+  friend bool operator==(const Joined&, const Joined&) = default;
+  friend auto operator<=>(const Joined&, const Joined&) = default;
+};
+/// What may have closed a cycle: a wait that began or changed, or a new member.
+using Touched = std::variant<graph::WaitRef, Joined>;
 
 class Sites {
  public:
@@ -73,13 +96,16 @@ class Sites {
   /// When the next lease may end.
   [[nodiscard]] std::int64_t next_tick_us() const;
 
-  /// Waits that began or changed since the last call: where a search has to start.
-  [[nodiscard]] std::vector<graph::WaitRef> take_touched();
+  /// What came since the last call: where a search has to start.
+  [[nodiscard]] std::vector<Touched> take_touched();
   /// Sites whose session ended since the last call: nothing more will be answered by them.
   [[nodiscard]] std::vector<graph::SiteSlot> take_lost();
 
   [[nodiscard]] const Site& at(graph::SiteSlot slot) const { return *by_slot_.at(slot); }
   [[nodiscard]] const Standing* find(graph::WaitRef ref) const;
+  /// The number of the message that reported last that this wait is for this blocker, named or as a member of a group.
+  /// The wait must stand. Cost: O(its groups).
+  [[nodiscard]] std::uint64_t edge_number(graph::WaitRef ref, const TxnId& blocker) const;
   /// What all sites together say of a transaction.
   [[nodiscard]] TxnInfo info(const TxnId& txn) const;
   [[nodiscard]] const std::map<SiteId, Site>& all() const { return sites_; }
@@ -92,11 +118,23 @@ class Sites {
   void end_session(Site& site);
   void forget(const SiteId& id);
   void ask_resync(Site& site, std::string reason);
-  void apply(Site& site, const wire::Change& change, std::uint64_t number, Time now);
   void apply(Site& site, const wire::WaitChange& change, std::uint64_t number, Time now);
+  void apply(Site& site, const wire::EndWaitChange& change, std::uint64_t number, Time now);
+  void apply(Site& site, const wire::TxnChange& change, std::uint64_t number, Time now);
+  void apply(Site& site, const wire::ForgetTxnChange& change, std::uint64_t number, Time now);
+  void apply(Site& site, const wire::GroupChange& change, std::uint64_t number, Time now);
+  void apply(Site& site, const wire::JoinChange& change, std::uint64_t number, Time now);
+  void apply(Site& site, const wire::LeaveChange& change, std::uint64_t number, Time now);
+  void apply(Site& site, const wire::EndGroupChange& change, std::uint64_t number, Time now);
+  [[nodiscard]] bool groups_known(Site& site, const wire::WaitChange& change);
+  [[nodiscard]] bool group_known(Site& site, GroupHandle group, const std::string& who);
+  void join(Site& site, std::uint64_t group, const TxnId& txn, std::uint64_t number, bool touch);
+  void leave(Site& site, std::uint64_t group, const TxnId& txn);
+  void end_group(Site& site, std::uint64_t group);
+  void graph_full(const Site& site, const graph::LimitReached& limit, const char* what);
   void end_wait(Site& site, std::uint64_t sequence);
   void forget_txn(Site& site, const TxnId& txn);
-  void drop_waits(Site& site);
+  void drop_waits(Site& site);  ///< and groups
   void record(const Site& site, wire::Change change);
 
   const Options& options_;
@@ -108,7 +146,7 @@ class Sites {
   std::vector<Site*> by_slot_;
   std::vector<graph::SiteSlot> free_slots_;
   std::size_t infos_ = 0;
-  std::vector<graph::WaitRef> touched_;
+  std::vector<Touched> touched_;
   std::vector<graph::SiteSlot> lost_;
 };
 

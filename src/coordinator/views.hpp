@@ -36,7 +36,18 @@ struct StatusView {
   std::size_t txns = 0;
   std::size_t waits = 0;
   std::size_t edges = 0;
+  std::size_t groups = 0;
   std::map<std::string, std::uint64_t> counters;  ///< name → count since start
+};
+
+/// A holder group as shown: whoever waits for it waits for all of its members.
+struct GroupView {
+  SiteId site;
+  GroupHandle group{};
+  std::string resource;
+  std::string mode;
+  std::vector<TxnId> members;  ///< at most GraphView::members_max; those that wait themselves first, then by id
+  std::size_t members_total = 0;
 };
 
 /// A wait as shown: its blockers with their kinds, and how long it has lasted.
@@ -53,9 +64,12 @@ struct TxnView {
 };
 
 struct GraphView {
-  std::vector<TxnView> txns;    ///< ordered by id
-  std::vector<WaitView> waits;  ///< ordered by site and sequence
-  bool truncated = false;       ///< more than the limit asked for: the rest is left out
+  static constexpr std::size_t members_max = 100;  ///< of one group
+
+  std::vector<TxnView> txns;      ///< ordered by id
+  std::vector<WaitView> waits;    ///< ordered by site and sequence
+  bool truncated = false;         ///< more than the limit asked for: the rest is left out
+  std::vector<GroupView> groups;  ///< those that the waits name, ordered by site and number
 };
 
 /// One edge of an incident, as confirmed.

@@ -39,9 +39,9 @@ class SharedAgent : public net::LinkHost, public std::enable_shared_from_this<Sh
         callbacks_(std::move(callbacks)),
         core_(std::move(core), net::steady_now_us()) {}
 
-  tl::expected<void, std::string> start(net::LinkOptions options) {
+  tl::expected<void, std::string> start(const net::DealerSocket::Options& options) {
     caller_ = std::thread([this] { run_callbacks(); });
-    auto link = net::AgentLink::start(std::move(options), *this);
+    auto link = net::AgentLink::start(options, *this);
     if (!link) {
       stop();
       return tl::unexpected(link.error());
@@ -308,6 +308,20 @@ VoidResult Agent::renew_blocker(WaitHandle wait, const TxnId& blocker) {
 }
 void Agent::end_wait(WaitHandle wait) {
   impl_->shared->report([&](agent::AgentCore& core) -> void { core.end_wait(wait); });
+}
+tl::expected<GroupHandle, AgentError> Agent::begin_group(std::string resource, std::string mode) {
+  return impl_->shared->report([&](agent::AgentCore& core) -> tl::expected<GroupHandle, AgentError> {
+    return core.begin_group(std::move(resource), std::move(mode));
+  });
+}
+void Agent::join_group(GroupHandle group, const TxnId& txn) {
+  impl_->shared->report([&](agent::AgentCore& core) -> void { core.join_group(group, txn); });
+}
+void Agent::leave_group(GroupHandle group, const TxnId& txn) {
+  impl_->shared->report([&](agent::AgentCore& core) -> void { core.leave_group(group, txn); });
+}
+void Agent::end_group(GroupHandle group) {
+  impl_->shared->report([&](agent::AgentCore& core) -> void { core.end_group(group); });
 }
 VoidResult Agent::describe(const TxnId& txn, TxnInfo info) {
   return impl_->shared->report([&](agent::AgentCore& core) -> VoidResult { return core.describe(txn, std::move(info)); });

@@ -28,7 +28,7 @@ void declare_limits(config::Options& options, Settings& settings) {
   options.add("max_waits_per_site", limits.waits_per_site, "waits of one site at most; further ones are left out",
               count);
   options.add("max_txns", limits.txns, "described transactions at most", count);
-  options.add("max_candidate_edges", limits.candidate_edges, "a larger deadlock is reported and left alone", count);
+  options.add("max_candidate_edges", limits.candidate_edges, "a larger deadlock is broken cycle by cycle", count);
   options.add("max_incidents_in_memory", limits.incidents_in_memory, "incidents kept without a history", count);
   options.add("max_confirms", limits.confirms_in_flight, "confirmations at one time", count);
   options.add("max_history", settings.max_history, "incidents in the history; the oldest are deleted", count);

@@ -17,11 +17,11 @@ std::string WaitForGraph::check_invariants() const {
   for (Vertex v = 0; v < vertex_capacity(); ++v) {
     if (!alive(v)) continue;
     ++vertices;
-    if (auto wrong = check_vertex(v); !wrong.empty()) return wrong;
+    if (auto wrong = is_group(v) ? check_group(v) : check_vertex(v); !wrong.empty()) return wrong;
   }
-  if (vertices != vertex_count() || vertices != txns_.size())
+  if (vertices != vertex_count() || vertices != txns_.size() + groups_.size())
     return std::to_string(vertices) + " living vertices, but " + std::to_string(vertex_count()) + " slots in use and " +
-           std::to_string(txns_.size()) + " in the index";
+           std::to_string(txns_.size() + groups_.size()) + " in the indexes";
 
   std::size_t indexed = 0;
   for (SiteSlot site = 0; site < sites_.size(); ++site) {
@@ -34,14 +34,38 @@ std::string WaitForGraph::check_invariants() const {
   if (indexed != wait_count())
     return std::to_string(wait_count()) + " wait slots in use, but " + std::to_string(indexed) + " in the index";
 
+  indexed = 0;
+  for (const auto& groups : site_groups_) indexed += groups.size();
+  if (indexed != groups_.size())
+    return std::to_string(groups_.size()) + " groups, but " + std::to_string(indexed) + " in the index";
+
   std::size_t living_edges = 0;
+  std::size_t memberships = 0;
   for (EdgeSlot e = 0; e < edge_capacity(); ++e) {
     if (!edge_alive(e)) continue;
     ++living_edges;
+    memberships += edges_[e].wait == membership ? 1 : 0;
     if (auto wrong = check_edge(e); !wrong.empty()) return wrong;
   }
   if (living_edges != edge_count())
     return std::to_string(edge_count()) + " edge slots in use, but " + std::to_string(living_edges) + " alive";
+  if (memberships != members_.size())
+    return std::to_string(memberships) + " edges to members, but " + std::to_string(members_.size()) + " in the index";
+  return {};
+}
+
+std::string WaitForGraph::check_group(Vertex v) const {
+  const auto name = "group " + std::to_string(group(v).number);
+  if (find_group(group(v)) != v) return name + " is not found under its site and number";
+  if (!waits(v).empty()) return name + " has waits of its own";
+  for (const auto e : out_edges(v)) {
+    const auto found = members_.find(member_key(v, target(e)));
+    if (!edge_alive(e) || source(e) != v || edges_[e].wait != membership) return name + " lists a foreign member edge";
+    if (found == members_.end() || found->second != e) return name + " has a member that is not in the index";
+    if (is_group(target(e))) return name + " has a group as member";
+  }
+  for (const auto e : in_edges(v))
+    if (!edge_alive(e) || target(e) != v || is_group(source(e))) return name + " lists a foreign in-edge";
   return {};
 }
 
@@ -76,10 +100,11 @@ std::string WaitForGraph::check_wait(WaitSlot w) const {
 std::string WaitForGraph::check_edge(EdgeSlot e) const {
   const auto name = "edge " + std::to_string(e);
   const auto& edge = edges_[e];
-  if (waiter(edge.wait) != edge.source) return name + " starts at another transaction than its wait's";
-  if (edge.source == edge.target) return name + " blocks its own waiter";
   if (!holds(out_edges(edge.source), edge.place_in_out, e)) return name + " has a wrong place among the out-edges";
   if (!holds(in_edges(edge.target), edge.place_in_in, e)) return name + " has a wrong place among the in-edges";
+  if (edge.wait == membership) return is_group(edge.source) ? "" : name + " has members, but starts at no group";
+  if (waiter(edge.wait) != edge.source) return name + " starts at another transaction than its wait's";
+  if (edge.source == edge.target) return name + " blocks its own waiter";
   if (!holds(edges(edge.wait), edge.place_in_wait, e)) return name + " has a wrong place in its wait";
   return {};
 }

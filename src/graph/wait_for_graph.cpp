@@ -9,19 +9,27 @@ namespace gordian::graph {
 WaitForGraph::WaitForGraph(Limits limits) : limits_(limits), txns_(0, TxnKey{&vertices_}, TxnKey{&vertices_}) {}
 
 tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_wait(WaitRef ref, const TxnId& waiter,
-                                                              std::span<const TxnId> blockers) {
+                                                              std::span<const TxnId> blockers,
+                                                              std::span<const std::uint64_t> groups) {
+  const auto make_unique = [](auto& list, auto equal) {
+    list.erase(std::unique(list.begin(), list.end(), equal), list.end());
+  };
   std::vector<const TxnId*> wanted;
   wanted.reserve(blockers.size());
   for (const auto& blocker : blockers)
     if (blocker != waiter) wanted.push_back(&blocker);
   std::ranges::sort(wanted, [](const TxnId* a, const TxnId* b) { return *a < *b; });
-  const auto same = std::unique(wanted.begin(), wanted.end(), [](auto* a, auto* b) { return *a == *b; });
-  wanted.erase(same, wanted.end());
+  make_unique(wanted, [](auto* a, auto* b) { return *a == *b; });
+  std::vector<Vertex> wanted_groups;
+  for (const auto number : groups)
+    if (const auto group = find_group({ref.site, number})) wanted_groups.push_back(*group);
+  std::ranges::sort(wanted_groups);
+  make_unique(wanted_groups, std::equal_to<>());
 
   auto standing = find_wait(ref);
   const auto old_edges = standing ? edges(*standing).size() : 0;
   if (!standing && wait_count() >= limits_.waits) return tl::unexpected(LimitReached{"waits", limits_.waits});
-  if (edge_count() - old_edges + wanted.size() > limits_.edges)
+  if (edge_count() - old_edges + wanted.size() + wanted_groups.size() > limits_.edges)
     return tl::unexpected(LimitReached{"edges", limits_.edges});
 
   if (standing && txn(this->waiter(*standing)) != waiter) {
@@ -30,15 +38,26 @@ tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_wait(WaitRef ref, const
   }
   const auto slot = standing ? *standing : add_wait(ref, waiter);
   waits_[slot].reported = ++steps_;
-  set_blockers(slot, wanted);
+  set_blockers(slot, wanted, wanted_groups);
   return slot;
 }
 
 // New edges come before old ones go: no vertex that stays in use is given up in between.
-void WaitForGraph::set_blockers(WaitSlot w, std::span<const TxnId* const> sorted) {
+void WaitForGraph::set_blockers(WaitSlot w, std::span<const TxnId* const> sorted, std::span<const Vertex> sorted_groups) {
   std::vector<bool> kept(sorted.size(), false);
+  std::vector<bool> kept_groups(sorted_groups.size(), false);
   std::vector<EdgeSlot> leaving;
   for (const auto e : edges(w)) {
+    if (is_group(target(e))) {
+      const auto at = std::ranges::lower_bound(sorted_groups, target(e));
+      const bool stays = at != sorted_groups.end() && *at == target(e);
+      if (stays) {
+        kept_groups[static_cast<std::size_t>(at - sorted_groups.begin())] = true;
+      } else {
+        leaving.push_back(e);
+      }
+      continue;
+    }
     const auto& blocker = txn(target(e));
     const auto at = std::ranges::lower_bound(sorted, blocker, {}, [](const TxnId* id) -> const TxnId& { return *id; });
     if (at != sorted.end() && **at == blocker) {
@@ -48,7 +67,9 @@ void WaitForGraph::set_blockers(WaitSlot w, std::span<const TxnId* const> sorted
     }
   }
   for (std::size_t i = 0; i < sorted.size(); ++i)
-    if (!kept[i]) add_edge(w, vertex_for(*sorted[i]));
+    if (!kept[i]) add_edge(waiter(w), vertex_for(*sorted[i]), w);
+  for (std::size_t i = 0; i < sorted_groups.size(); ++i)
+    if (!kept_groups[i]) add_edge(waiter(w), sorted_groups[i], w);
   for (const auto e : leaving) drop_edge(e);
 }
 
@@ -70,7 +91,60 @@ std::size_t WaitForGraph::remove_txn(const TxnId& txn) {
   return removed;
 }
 
+tl::expected<Vertex, LimitReached> WaitForGraph::begin_group(GroupRef group) {
+  if (const auto standing = find_group(group)) return *standing;
+  if (groups_.size() >= limits_.groups) return tl::unexpected(LimitReached{"groups", limits_.groups});
+  if (site_groups_.size() <= group.site) site_groups_.resize(group.site + 1);
+  static const TxnId nobody("(group)");
+  const auto v = vertices_.take(nobody);
+  groups_.emplace(v, group);
+  site_groups_[group.site].emplace(group.number, v);
+  return v;
+}
+
+bool WaitForGraph::end_group(GroupRef group) {
+  const auto standing = find_group(group);
+  if (!standing) return false;
+  drop_group(*standing);
+  return true;
+}
+
+void WaitForGraph::drop_group(Vertex v) {
+  auto& vertex = vertices_[v];
+  while (!vertex.in.empty()) drop_edge(vertex.in.back());
+  while (!vertex.out.empty()) drop_edge(vertex.out.back());
+  const auto group = groups_.at(v);
+  site_groups_[group.site].erase(group.number);
+  groups_.erase(v);
+  vertices_.give_back(v);
+}
+
+tl::expected<bool, LimitReached> WaitForGraph::join(GroupRef group, const TxnId& txn) {
+  const auto g = *find_group(group);
+  if (const auto known = find_txn(txn); known && is_member(g, *known)) return false;
+  if (edge_count() >= limits_.edges) return tl::unexpected(LimitReached{"edges", limits_.edges});
+  const auto member = vertex_for(txn);
+  members_.emplace(member_key(g, member), add_edge(g, member, membership));
+  return true;
+}
+
+bool WaitForGraph::leave(GroupRef group, const TxnId& txn) {
+  const auto g = find_group(group);
+  const auto member = find_txn(txn);
+  if (!g || !member) return false;
+  const auto edge = members_.find(member_key(*g, *member));
+  if (edge == members_.end()) return false;
+  drop_edge(edge->second);
+  return true;
+}
+
 std::size_t WaitForGraph::remove_site(SiteSlot site) {
+  if (site < site_groups_.size()) {
+    std::vector<Vertex> groups;
+    for (const auto& [number, v] : site_groups_[site]) groups.push_back(v);
+    std::ranges::sort(groups);  // for the reason below
+    for (const auto v : groups) drop_group(v);
+  }
   if (site >= sites_.size()) return 0;
   // In order of slots: a hash table's own order differs from run to run, and slots given back are taken again.
   std::vector<WaitSlot> leaving(sites_[site].begin(), sites_[site].end());
@@ -83,6 +157,9 @@ std::size_t WaitForGraph::remove_site(SiteSlot site) {
 void WaitForGraph::clear() {
   txns_.clear();
   sites_.clear();
+  groups_.clear();
+  site_groups_.clear();
+  members_.clear();
   waits_.clear();
   edges_.clear();
   vertices_.clear();
@@ -99,6 +176,19 @@ std::optional<Vertex> WaitForGraph::find_txn(const TxnId& txn) const {
   const auto found = txns_.find(txn.view());
   if (found == txns_.end()) return std::nullopt;
   return *found;
+}
+
+std::optional<Vertex> WaitForGraph::find_group(GroupRef group) const {
+  if (group.site >= site_groups_.size()) return std::nullopt;
+  const auto found = site_groups_[group.site].find(group.number);
+  if (found == site_groups_[group.site].end()) return std::nullopt;
+  return found->second;
+}
+
+bool WaitForGraph::waits_for(WaitSlot w, const TxnId& blocker) const {
+  const auto v = find_txn(blocker);
+  if (!v || *v == waiter(w)) return false;
+  return std::ranges::any_of(edges(w), [&](EdgeSlot e) { return target(e) == *v || is_member(target(e), *v); });
 }
 
 Vertex WaitForGraph::vertex_for(const TxnId& txn) {
@@ -137,14 +227,15 @@ void WaitForGraph::drop_wait(WaitSlot w) {
   waits_.give_back(w);
 }
 
-void WaitForGraph::add_edge(WaitSlot w, Vertex blocker) {
-  const auto waiter = this->waiter(w);
-  assert(waiter != blocker);
-  const auto e = edges_.take(waiter, blocker, w);
+EdgeSlot WaitForGraph::add_edge(Vertex from, Vertex to, WaitSlot w) {
+  assert(from != to);
+  ++edge_changes_;
+  const auto e = edges_.take(from, to, w);
   auto& edge = edges_[e];
-  edge.place_in_out = append(vertices_[waiter].out, e);
-  edge.place_in_in = append(vertices_[blocker].in, e);
-  edge.place_in_wait = append(waits_[w].edges, e);
+  edge.place_in_out = append(vertices_[from].out, e);
+  edge.place_in_in = append(vertices_[to].in, e);
+  if (w != membership) edge.place_in_wait = append(waits_[w].edges, e);
+  return e;
 }
 
 std::uint32_t WaitForGraph::append(SlotList& list, std::uint32_t slot) {
@@ -152,8 +243,9 @@ std::uint32_t WaitForGraph::append(SlotList& list, std::uint32_t slot) {
   return static_cast<std::uint32_t>(list.size() - 1);
 }
 
-// The waiter's vertex stays: its wait still stands.
+// The vertex where it starts stays: its wait still stands, or it is a group.
 void WaitForGraph::drop_edge(EdgeSlot e) {
+  ++edge_changes_;
   auto& edge = edges_[e];
   const auto leave = [&](SlotList& list, std::uint32_t EdgeData::*place) {
     const auto last = list.back();
@@ -163,7 +255,11 @@ void WaitForGraph::drop_edge(EdgeSlot e) {
   };
   leave(vertices_[edge.source].out, &EdgeData::place_in_out);
   leave(vertices_[edge.target].in, &EdgeData::place_in_in);
-  leave(waits_[edge.wait].edges, &EdgeData::place_in_wait);
+  if (edge.wait == membership) {
+    members_.erase(member_key(edge.source, edge.target));
+  } else {
+    leave(waits_[edge.wait].edges, &EdgeData::place_in_wait);
+  }
   drop_vertex_if_unused(edge.target);
   edge.wait = no_slot;
   edges_.give_back(e);

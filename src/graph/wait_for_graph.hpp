@@ -1,16 +1,23 @@
 // The wait-for graph: who waits for whom, at every site, right now.
 //
-// Vertices are transactions; an edge waiter → blocker knows the wait it comes from. A transaction may have several waits,
-// and two transactions several parallel edges (from several sites). Slots are stable: a vertex or edge keeps its number
-// while it lives; numbers of dead ones are used again. graph/boost_adaptor.hpp makes it a model of Boost.Graph's
-// VertexListGraph and BidirectionalGraph, so its algorithms run here without a copy. It decides nothing: that is detect/.
+// Vertices are transactions and holder groups. An edge waiter → blocker or waiter → group knows the wait it comes from; an
+// edge group → member says that the member blocks all who wait for the group, except itself. So a lock that passes on
+// costs two edges, however many wait. A transaction may have several waits, and two transactions several parallel edges
+// (from several sites). Slots are stable: a vertex or edge keeps its number while it lives; numbers of dead ones are used
+// again. graph/boost_adaptor.hpp makes it a model of Boost.Graph's VertexListGraph and BidirectionalGraph, so its
+// algorithms run here without a copy. It decides nothing: that is detect/.
+//
+// A member of a group that it waits for itself (a conversion) makes a circle of the two, which is no deadlock. Between
+// different transactions nothing changes by that: a path without repetition never uses it. So whoever looks for
+// cycles counts transactions, not vertices.
 //
 // Not thread-safe: a coordinator owns one and uses it from its reactor thread.
-// Cost: adding or removing an edge O(1) amortised; removing a wait O(its edges), a transaction O(its edges), a site O(its waits).
+// Cost: adding or removing an edge O(1) amortised; removing a wait, a transaction or a group O(its edges), a site O(its waits).
 // Memory: about 225 bytes for a wait with one blocker, its waiter's vertex included (ids up to 15 bytes; longer ones add
-// their length); 24 for each further edge.
+// their length); 24 for each further edge, 48 for each member of a group.
 #pragma once
 
+#include <absl/container/flat_hash_map.h>
 #include <absl/container/flat_hash_set.h>
 #include <absl/container/inlined_vector.h>
 
@@ -28,9 +35,10 @@
 
 namespace gordian::graph {
 
-/// A transaction's place in the graph. Valid while the transaction has a wait or blocks one.
+/// A transaction's or group's place in the graph. Valid while the transaction has a wait, blocks one or is a member; while
+/// the group stands.
 using Vertex = std::uint32_t;
-/// An edge's place in the graph. Valid while its wait names this blocker.
+/// An edge's place in the graph. Valid while its wait names this blocker or group, or the group has this member.
 using EdgeSlot = std::uint32_t;
 /// A wait's place in the graph. Valid until the wait ends.
 using WaitSlot = std::uint32_t;
@@ -48,14 +56,24 @@ struct WaitRef {
   friend auto operator<=>(const WaitRef&, const WaitRef&) = default;
 };
 
+/// Names a holder group from outside, in the same way.
+struct GroupRef {
+  SiteSlot site;
+  std::uint64_t number;
+
+  friend bool operator==(const GroupRef&, const GroupRef&) = default;
+  friend auto operator<=>(const GroupRef&, const GroupRef&) = default;
+};
+
 struct Limits {
   std::size_t waits = 4'000'000;
   std::size_t edges = 16'000'000;
+  std::size_t groups = 1'000'000;
 };
 
 /// A limit of `Limits` would be exceeded; the graph is unchanged.
 struct LimitReached {
-  const char* what;  ///< "waits" or "edges"
+  const char* what;  ///< "waits", "edges" or "groups"
   std::size_t limit;
 };
 
@@ -70,46 +88,74 @@ class WaitForGraph {
   /// Begins the wait `ref`, or replaces it if it stands already (blockers named again keep their edges). A blocker equal
   /// to the waiter is dropped (an upgrader among the holders), one named twice counts once. A wait without blockers is
   /// kept and blocks nobody's progress. If `ref` stands with another waiter, that wait ends first; neither `waiter` nor
-  /// `blockers` may refer into this graph then. Cost: O(k log k) for k blockers.
-  tl::expected<WaitSlot, LimitReached> begin_wait(WaitRef ref, const TxnId& waiter, std::span<const TxnId> blockers);
+  /// `blockers` may refer into this graph then. `groups`: numbers of groups at the same site; one that does not stand is
+  /// passed over. Cost: O(k log k) for k blockers and groups.
+  tl::expected<WaitSlot, LimitReached> begin_wait(WaitRef ref, const TxnId& waiter, std::span<const TxnId> blockers,
+                                                  std::span<const std::uint64_t> groups = {});
 
   /// Ends the wait; false if there is none.
   bool end_wait(WaitRef ref);
-  /// The transaction ended everywhere: its waits vanish, and it blocks nobody. Returns the number of waits removed.
+  /// The transaction ended everywhere: its waits vanish, it blocks nobody and is a member of nothing. Returns the number
+  /// of waits removed.
   std::size_t remove_txn(const TxnId& txn);
-  /// The site is gone: its waits vanish. Returns their number.
+
+  /// Begins a group without members; nothing happens if it stands already.
+  tl::expected<Vertex, LimitReached> begin_group(GroupRef group);
+  /// The group blocks nobody any more; waits that named it stand without it. False if there is none.
+  bool end_group(GroupRef group);
+  /// True if it was no member before. The group must stand.
+  tl::expected<bool, LimitReached> join(GroupRef group, const TxnId& txn);
+  /// False if it was no member.
+  bool leave(GroupRef group, const TxnId& txn);
+
+  /// The site is gone: its waits and groups vanish. Returns the number of waits.
   std::size_t remove_site(SiteSlot site);
   void clear();
 
   [[nodiscard]] std::optional<WaitSlot> find_wait(WaitRef ref) const;
   [[nodiscard]] std::optional<Vertex> find_txn(const TxnId& txn) const;
+  [[nodiscard]] std::optional<Vertex> find_group(GroupRef group) const;
 
   // Reading. Slots passed in must be alive.
+  [[nodiscard]] bool is_group(Vertex v) const { return !groups_.empty() && groups_.contains(v); }
+  [[nodiscard]] GroupRef group(Vertex v) const { return groups_.at(v); }
+  [[nodiscard]] bool is_member(Vertex group, Vertex txn) const { return members_.contains(member_key(group, txn)); }
+  /// Of a transaction.
   [[nodiscard]] const TxnId& txn(Vertex v) const { return vertices_[v].id; }
   [[nodiscard]] WaitRef ref(WaitSlot w) const { return {waits_[w].site, waits_[w].sequence}; }
   [[nodiscard]] Vertex waiter(WaitSlot w) const { return waits_[w].waiter; }
   /// When the wait was begun or last replaced, counted in this graph's own steps: a larger number is later.
   [[nodiscard]] std::uint64_t reported(WaitSlot w) const { return waits_[w].reported; }
-  /// The edges of one wait.
+  /// Does this wait name the transaction, or a group that has it as a member? Cost: O(the wait's edges).
+  [[nodiscard]] bool waits_for(WaitSlot w, const TxnId& blocker) const;
+  /// The edges of one wait, to its blockers and groups.
   [[nodiscard]] std::span<const EdgeSlot> edges(WaitSlot w) const { return waits_[w].edges; }
   /// The waits of one transaction.
   [[nodiscard]] std::span<const WaitSlot> waits(Vertex v) const { return vertices_[v].waits; }
-  [[nodiscard]] Vertex source(EdgeSlot e) const { return edges_[e].source; }  ///< the waiter
-  [[nodiscard]] Vertex target(EdgeSlot e) const { return edges_[e].target; }  ///< the blocker
+  [[nodiscard]] Vertex source(EdgeSlot e) const { return edges_[e].source; }  ///< the waiter, or a group
+  [[nodiscard]] Vertex target(EdgeSlot e) const { return edges_[e].target; }  ///< the blocker, group or member
+  /// Of an edge that does not start at a group.
   [[nodiscard]] WaitSlot wait(EdgeSlot e) const { return edges_[e].wait; }
   [[nodiscard]] std::span<const EdgeSlot> out_edges(Vertex v) const { return vertices_[v].out; }
   [[nodiscard]] std::span<const EdgeSlot> in_edges(Vertex v) const { return vertices_[v].in; }
 
   /// For any number below vertex_capacity() or edge_capacity().
-  [[nodiscard]] bool alive(Vertex v) const { return !vertices_[v].waits.empty() || !vertices_[v].in.empty(); }
+  [[nodiscard]] bool alive(Vertex v) const {
+    return !vertices_[v].waits.empty() || !vertices_[v].in.empty() || is_group(v);
+  }
   [[nodiscard]] bool edge_alive(EdgeSlot e) const { return edges_[e].wait != no_slot; }
+  /// Transactions and groups.
   [[nodiscard]] std::size_t vertex_count() const { return vertices_.in_use(); }
+  [[nodiscard]] std::size_t group_count() const { return groups_.size(); }
   /// One more than the largest vertex number ever used: the size of a table indexed by vertex.
   [[nodiscard]] std::size_t vertex_capacity() const { return vertices_.capacity(); }
   [[nodiscard]] std::size_t edge_count() const { return edges_.in_use(); }
   [[nodiscard]] std::size_t edge_capacity() const { return edges_.capacity(); }
   [[nodiscard]] std::size_t wait_count() const { return waits_.in_use(); }
   [[nodiscard]] std::size_t wait_count(SiteSlot site) const { return site < sites_.size() ? sites_[site].size() : 0; }
+
+  /// How many edges were added and removed so far: what the graph has cost.
+  [[nodiscard]] std::uint64_t edge_changes() const { return edge_changes_; }
 
   /// Empty if all is well, else a sentence that names the first contradiction. O(everything); for tests.
   [[nodiscard]] std::string check_invariants() const;
@@ -137,6 +183,7 @@ class WaitForGraph {
     std::uint32_t place_in_in = 0;
     std::uint32_t place_in_wait = 0;
   };
+  static constexpr WaitSlot membership = no_slot - 1;  ///< the `wait` of an edge group → member
   struct WaitData {
     WaitData(WaitRef ref, Vertex v) : sequence(ref.sequence), site(ref.site), waiter(v) {}
 
@@ -169,17 +216,24 @@ class WaitForGraph {
     [[nodiscard]] bool operator()(auto a, auto b) const { return key(a) == key(b); }
   };
   using SiteWaits = absl::flat_hash_set<WaitSlot, SequenceKey, SequenceKey>;
+  using SiteGroups = absl::flat_hash_map<std::uint64_t, Vertex>;
+
+  [[nodiscard]] static std::uint64_t member_key(Vertex group, Vertex txn) {
+    return std::uint64_t{group} << 32U | std::uint64_t{txn};
+  }
 
   [[nodiscard]] Vertex vertex_for(const TxnId& txn);
   void drop_vertex_if_unused(Vertex v);
   [[nodiscard]] WaitSlot add_wait(WaitRef ref, const TxnId& waiter);
   void drop_wait(WaitSlot w);
-  void add_edge(WaitSlot w, Vertex blocker);
+  EdgeSlot add_edge(Vertex from, Vertex to, WaitSlot w);
   void drop_edge(EdgeSlot e);
+  void drop_group(Vertex v);
   /// Returns the slot's place in the list.
   static std::uint32_t append(SlotList& list, std::uint32_t slot);
-  void set_blockers(WaitSlot w, std::span<const TxnId* const> sorted);
+  void set_blockers(WaitSlot w, std::span<const TxnId* const> sorted, std::span<const Vertex> sorted_groups);
   [[nodiscard]] std::string check_vertex(Vertex v) const;
+  [[nodiscard]] std::string check_group(Vertex v) const;
   [[nodiscard]] std::string check_wait(WaitSlot w) const;
   [[nodiscard]] std::string check_edge(EdgeSlot e) const;
 
@@ -189,7 +243,11 @@ class WaitForGraph {
   SlotArray<WaitData> waits_;
   absl::flat_hash_set<Vertex, TxnKey, TxnKey> txns_;
   std::vector<SiteWaits> sites_;
+  absl::flat_hash_map<Vertex, GroupRef> groups_;
+  std::vector<SiteGroups> site_groups_;
+  absl::flat_hash_map<std::uint64_t, EdgeSlot> members_;  ///< by member_key
   std::uint64_t steps_ = 0;
+  std::uint64_t edge_changes_ = 0;
 };
 
 }  // namespace gordian::graph

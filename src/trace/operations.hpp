@@ -33,6 +33,13 @@ struct BeginWait {
   std::vector<TxnId> blockers;  ///< as listed
   SiteId site;
   std::string resource;
+  bool for_holders = false;  ///< no "for": whoever holds the resource, but the waiter itself
+};
+/// From now on exactly these hold the resource.
+struct Holders {
+  std::vector<TxnId> txns;  ///< as listed
+  SiteId site;
+  std::string resource;
 };
 struct EndWait {
   TxnId txn;
@@ -54,7 +61,7 @@ struct Expect {
   std::optional<std::uint64_t> incidents;
 };
 
-using Operation = std::variant<Mode, Begin, BeginWait, EndWait, EndTxn, LoseSite, Detect, Expect>;
+using Operation = std::variant<Mode, Begin, BeginWait, Holders, EndWait, EndTxn, LoseSite, Detect, Expect>;
 
 struct Line {
   std::size_t number;  ///< from 1

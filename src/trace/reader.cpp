@@ -217,14 +217,15 @@ BeginWait read_wait(const Fields& f) {
   const bool behind = f.txns("behind").has_value();
   if (behind && !all) malformed("\"behind\" with " + f.pair("need"), "\"need\": \"all\"");
 
-  if (!blockers) unsupported("a wait without \"for\"", "the transactions it waits for in \"for\"");
   if (behind) unsupported("\"behind\"", "only \"for\"");
   if (dotted) unsupported(f.pair("kind"), "\"hard\"");
   if (!all) unsupported(f.pair("need"), "\"all\"");
+  const bool for_holders = !blockers;
   return {.txn = std::move(txn),
-          .blockers = *std::move(blockers),
+          .blockers = std::move(blockers).value_or(std::vector<TxnId>{}),
           .site = std::move(site),
-          .resource = std::move(resource)};
+          .resource = std::move(resource),
+          .for_holders = for_holders};
 }
 
 Expect read_expect(const Fields& f) {
@@ -252,10 +253,7 @@ Operation read_operation(const Fields& f, bool first) {
   if (f.op() == "lost") return LoseSite{f.id<SiteId>("site")};
   if (f.op() == "detect") return Detect{};
   if (f.op() == "expect") return read_expect(f);
-  (void)f.site();
-  (void)f.text("resource");
-  (void)f.txns("txns");
-  unsupported("\"op\": \"holders\"", "waits that name their blockers in \"for\"");
+  return Holders{*f.txns("txns"), f.site().value_or(SiteId("0")), f.text_at("resource")};
 }
 
 /// Refuses what JSON libraries let pass: keys given twice, and values nested so deep that no operation has them.

@@ -30,6 +30,11 @@ std::vector<std::string> texts(const Ids& ids) {
   return names;
 }
 
+tl::unexpected<std::string> too_many(const graph::LimitReached& limit) {
+  return tl::unexpected("found more " + std::string(limit.what) + " at once than the graph takes, expected at most " +
+                        std::to_string(limit.limit));
+}
+
 }  // namespace
 
 Replay::Replay(std::optional<detect::Policy> policy, graph::Limits limits)
@@ -74,12 +79,41 @@ Replay::Applied Replay::apply(const BeginWait& wait) {
   const auto site = site_slot(wait.site);
   const auto [standing, is_new] = waits_.try_emplace({wait.txn, site, wait.resource}, sequence_ + 1);
   if (is_new) wait_of_sequence_.emplace(++sequence_, &standing->first);
-  const auto slot = graph_.begin_wait({site, standing->second}, wait.txn, wait.blockers);
-  if (!slot)
-    return tl::unexpected("found more " + std::string(slot.error().what) + " at once than the graph takes, expected " +
-                          "at most " + std::to_string(slot.error().limit));
+  std::vector<std::uint64_t> groups;
+  if (wait.for_holders) {
+    const auto group = group_of(site, wait.resource);
+    if (!group) return tl::unexpected(group.error());
+    groups.push_back(group->number);
+  }
+  const auto slot = graph_.begin_wait({site, standing->second}, wait.txn, wait.blockers, groups);
+  if (!slot) return too_many(slot.error());
   if (on_demand_ || !unresolved_.empty()) return {};
   if (auto candidate = detector_.search(*slot)) look_for_deadlocks({*std::move(candidate)});
+  return {};
+}
+
+Replay::Applied Replay::apply(const Holders& holders) {
+  const auto group = group_of(site_slot(holders.site), holders.resource);
+  if (!group) return tl::unexpected(group.error());
+  std::vector<TxnId> leaving;
+  for (const auto e : graph_.out_edges(*graph_.find_group(*group))) {
+    const auto& member = graph_.txn(graph_.target(e));
+    if (std::ranges::find(holders.txns, member) == holders.txns.end()) leaving.push_back(member);
+  }
+  for (const auto& txn : leaving) graph_.leave(*group, txn);
+  std::vector<TxnId> joined;
+  for (const auto& txn : holders.txns) {
+    appear(txn);
+    const auto is_new = graph_.join(*group, txn);
+    if (!is_new) return too_many(is_new.error());
+    if (*is_new) joined.push_back(txn);
+  }
+  for (const auto& txn : joined) {
+    if (on_demand_ || !unresolved_.empty()) break;
+    const auto member = graph_.find_txn(txn);
+    if (!member) continue;  // a victim of the one before it
+    if (auto candidate = detector_.search(*graph_.find_group(*group), *member)) look_for_deadlocks({*std::move(candidate)});
+  }
   return {};
 }
 
@@ -101,6 +135,11 @@ Replay::Applied Replay::apply(const EndTxn& end) {
 Replay::Applied Replay::apply(const LoseSite& lose) {
   for (auto at = waits_.begin(); at != waits_.end();)
     at = sites_[std::get<graph::SiteSlot>(at->first)] == lose.site ? forget_wait(at) : std::next(at);
+  for (auto at = groups_.begin(); at != groups_.end();) {
+    const auto site = at->first.first;
+    if (sites_[site] == lose.site) graph_.end_group({site, at->second});
+    at = sites_[site] == lose.site ? groups_.erase(at) : std::next(at);
+  }
   return {};
 }
 
@@ -157,6 +196,14 @@ graph::SiteSlot Replay::site_slot(const SiteId& site) {
   const auto [at, is_new] = site_slots_.try_emplace(site, static_cast<graph::SiteSlot>(sites_.size()));
   if (is_new) sites_.push_back(site);
   return at->second;
+}
+
+tl::expected<graph::GroupRef, std::string> Replay::group_of(graph::SiteSlot site, const std::string& resource) {
+  const auto [at, is_new] = groups_.try_emplace({site, resource}, last_group_ + 1);
+  if (is_new) ++last_group_;
+  const graph::GroupRef group{site, at->second};
+  if (const auto begun = graph_.begin_group(group); !begun) return too_many(begun.error());
+  return group;
 }
 
 // One incident for each component; their victims end when all are recorded, so that each sees the same graph.

@@ -38,6 +38,7 @@ class Replay {
   Applied apply(const Mode& mode);
   Applied apply(const Begin& begin);
   Applied apply(const BeginWait& wait);
+  Applied apply(const Holders& holders);
   Applied apply(const EndWait& wait);
   Applied apply(const EndTxn& end);
   Applied apply(const LoseSite& lose);
@@ -48,6 +49,7 @@ class Replay {
   void end_txn(const TxnId& txn);
   Waits::iterator forget_wait(Waits::iterator wait);
   [[nodiscard]] graph::SiteSlot site_slot(const SiteId& site);
+  [[nodiscard]] tl::expected<graph::GroupRef, std::string> group_of(graph::SiteSlot site, const std::string& resource);
   void look_for_deadlocks(const std::vector<detect::Candidate>& candidates);
   void record(const detect::Candidate& candidate, const detect::Victims& chosen, const std::vector<TxnId>& held_up);
   void compare(const char* key, const std::optional<std::vector<TxnId>>& expected, const std::set<TxnId>& found);
@@ -67,6 +69,8 @@ class Replay {
   Waits waits_;  ///< to the sequence, of which there is one count for all sites
   std::unordered_map<std::uint64_t, const WaitKey*> wait_of_sequence_;
   std::uint64_t sequence_ = 0;
+  std::map<std::pair<graph::SiteSlot, std::string>, std::uint64_t> groups_;  ///< who holds a resource, to the group's number
+  std::uint64_t last_group_ = 0;
 
   std::set<TxnId> unresolved_;  ///< on standing cycles that are reported already, and that nobody may break
   std::vector<Incident> incidents_;

@@ -54,13 +54,19 @@ std::string begin_line(const TxnId& txn, const TxnInfo& info) {
 }
 
 std::string wait_line(const WaitLine& wait) {
-  ordered_json operation{{"op", "wait"}, {"txn", text_of(wait.txn)}, {"for", list_of(wait.holders)}};
+  ordered_json operation{{"op", "wait"}, {"txn", text_of(wait.txn)}};
+  if (!wait.for_holders) operation["for"] = list_of(wait.holders);
   if (!wait.behind.empty()) operation["behind"] = list_of(wait.behind);
   operation["site"] = text_of(wait.site);
   operation["resource"] = text::utf8(wait.resource);
   if (wait.dotted) operation["kind"] = "dotted";
   if (!wait.mode.empty()) operation["mode"] = text::utf8(wait.mode);
   return line_of(operation);
+}
+
+std::string holders_line(const SiteId& site, std::string_view resource, std::span<const TxnId> txns) {
+  return line_of(
+      {{"op", "holders"}, {"site", text_of(site)}, {"resource", text::utf8(resource)}, {"txns", list_of(txns)}});
 }
 
 std::string unwait_line(const TxnId& txn, const SiteId& site, std::string_view resource) {

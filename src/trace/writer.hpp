@@ -21,12 +21,15 @@ struct WaitLine {
   TxnId txn;
   std::span<const TxnId> holders;      ///< `for`
   std::span<const TxnId> behind = {};  ///< queued ahead; left out if empty
+  bool for_holders = false;            ///< whoever holds the resource (holders_line): `for` is left out
   bool dotted = false;                 ///< the kind of `holders`
   SiteId site;
   std::string_view resource;
   std::string_view mode = {};  ///< left out if empty
 };
 [[nodiscard]] std::string wait_line(const WaitLine& wait);
+/// From now on exactly these hold the resource.
+[[nodiscard]] std::string holders_line(const SiteId& site, std::string_view resource, std::span<const TxnId> txns);
 [[nodiscard]] std::string unwait_line(const TxnId& txn, const SiteId& site, std::string_view resource);
 [[nodiscard]] std::string end_line(const TxnId& txn);
 [[nodiscard]] std::string lost_line(const SiteId& site);

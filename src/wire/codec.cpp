@@ -98,11 +98,16 @@ class Writer {
       (b.kind == Kind::hard ? lists.hard : b.kind == Kind::soft ? lists.soft : lists.dotted).push_back(b.txn);
     }
     const auto age_us = static_cast<std::uint64_t>(std::max<std::int64_t>(0, change.wait.age.count()));
+    const bool appended = !change.wait.groups.empty();
     std::uint32_t count = 1;
-    fields(change, lists, age_us, [&](const char*, const auto&) { ++count; });
+    const auto counts = [&](const char*, const auto&) { ++count; };
+    const auto puts = [&](const char*, const auto& field) { put(field); };
+    fields(change, lists, age_us, counts);
+    if (appended) appended_fields(change, counts);
     packer_.pack_array(count);
     packer_.pack(change_code<WaitChange>);
-    fields(change, lists, age_us, [&](const char*, const auto& field) { put(field); });
+    fields(change, lists, age_us, puts);
+    if (appended) appended_fields(change, puts);
   }
 
   msgpack::sbuffer buffer_;
@@ -225,6 +230,9 @@ class Reader {
       values.push_back(std::move(*id));
     });
   }
+  void get(const msgpack::object& o, std::vector<GroupHandle>& values) {
+    list(o, limits_.groups_per_wait, [&](const msgpack::object& element) { get(element, values.emplace_back()); });
+  }
   void get(const msgpack::object& o, std::vector<EdgeRef>& values) {
     list(o, message_elements(), [&](const msgpack::object& element) {
       EdgeRef edge{0, TxnId("-")};
@@ -261,7 +269,11 @@ class Reader {
       case change_code<EndWaitChange>: return read(EndWaitChange{0});
       case change_code<TxnChange>: return read(TxnChange{TxnId("-"), {}});
       case change_code<ForgetTxnChange>: return read(ForgetTxnChange{TxnId("-")});
-      default: refuse(Error::Code::malformed, where_ + ": found code " + std::to_string(code) + ", expected 0 to 3");
+      case change_code<GroupChange>: return read(GroupChange{});
+      case change_code<JoinChange>: return read(JoinChange{{}, TxnId("-")});
+      case change_code<LeaveChange>: return read(LeaveChange{{}, TxnId("-")});
+      case change_code<EndGroupChange>: return read(EndGroupChange{});
+      default: refuse(Error::Code::malformed, where_ + ": found code " + std::to_string(code) + ", expected 0 to 7");
     }
   }
 
@@ -311,7 +323,10 @@ class Reader {
     WaitChange change{0, Wait{TxnId("-"), {}, {}, {}, {}, {}}};
     BlockerLists lists;
     std::uint64_t age_us = 0;
+    std::uint32_t known = 1;
     array(o, 1, [&](auto&& f) { fields(change, lists, age_us, f); });
+    fields(change, lists, age_us, [&](const char*, const auto&) { ++known; });
+    if (o.via.array.size > known) array(o, known, [&](auto&& f) { appended_fields(change, f); });
     auto& blockers = change.wait.blockers;
     if (lists.hard.size() + lists.soft.size() + lists.dotted.size() > limits_.blockers_per_wait)
       refuse(Error::Code::too_large, where_ + ": more than " + std::to_string(limits_.blockers_per_wait) + " blockers");
@@ -495,8 +510,15 @@ std::size_t size_bound(const Change& change) {
     const auto& w = wait->wait;
     std::size_t bytes = 12 * per_field + w.waiter.view().size() + w.resource.size() + w.mode.size() + w.detail.size();
     for (const auto& b : w.blockers) bytes += per_field + b.txn.view().size();
+    return bytes + per_field * w.groups.size();
+  }
+  if (const auto* group = std::get_if<GroupChange>(&change)) {
+    std::size_t bytes = 5 * per_field + group->resource.size() + group->mode.size();
+    for (const auto& member : group->members) bytes += per_field + member.view().size();
     return bytes;
   }
+  if (const auto* join = std::get_if<JoinChange>(&change)) return 4 * per_field + join->txn.view().size();
+  if (const auto* leave = std::get_if<LeaveChange>(&change)) return 4 * per_field + leave->txn.view().size();
   if (const auto* txn = std::get_if<TxnChange>(&change))
     return 10 * per_field + txn->txn.view().size() + txn->info.label.size();
   if (const auto* forget = std::get_if<ForgetTxnChange>(&change)) return 3 * per_field + forget->txn.view().size();

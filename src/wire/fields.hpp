@@ -51,6 +51,14 @@ template <>
 inline constexpr std::uint64_t change_code<TxnChange> = 2;
 template <>
 inline constexpr std::uint64_t change_code<ForgetTxnChange> = 3;
+template <>
+inline constexpr std::uint64_t change_code<GroupChange> = 4;
+template <>
+inline constexpr std::uint64_t change_code<JoinChange> = 5;
+template <>
+inline constexpr std::uint64_t change_code<LeaveChange> = 6;
+template <>
+inline constexpr std::uint64_t change_code<EndGroupChange> = 7;
 
 // fields(message, f) calls f(name, member) for each member. `M` is the message type, const or not.
 
@@ -100,6 +108,12 @@ void fields(Of<TxnChange> auto& c, auto&& f) {
   f("work", c.info.work), f("restarts", c.info.restarts), f("class", c.info.victim_class), f("label", c.info.label);
 }
 void fields(Of<ForgetTxnChange> auto& c, auto&& f) { f("txn", c.txn); }
+void fields(Of<GroupChange> auto& c, auto&& f) {
+  f("group", c.group), f("resource", c.resource), f("mode", c.mode), f("members", c.members);
+}
+void fields(Of<JoinChange> auto& c, auto&& f) { f("group", c.group), f("txn", c.txn); }
+void fields(Of<LeaveChange> auto& c, auto&& f) { f("group", c.group), f("txn", c.txn); }
+void fields(Of<EndGroupChange> auto& c, auto&& f) { f("group", c.group); }
 
 /// The blockers of a wait travel as three lists, one per kind: most waits have only hard ones.
 struct BlockerLists {
@@ -110,6 +124,8 @@ void fields(Of<WaitChange> auto& c, Of<BlockerLists> auto& blockers, Of<std::uin
   f("mode", c.wait.mode), f("detail", c.wait.detail), f("age_us", age_us), f("soft", blockers.soft);
   f("dotted", blockers.dotted);
 }
+/// Appended after the first agents were written: theirs ends before this field, and so does one that names no group.
+void appended_fields(Of<WaitChange> auto& c, auto&& f) { f("groups", c.wait.groups); }
 
 // The largest value of each enumeration, for reading.
 template <class E>
@@ -122,5 +138,7 @@ template <>
 inline constexpr std::uint64_t enum_max<Error::Code> = 8;
 template <>
 inline constexpr std::uint64_t enum_max<TxnInfo::Class> = 1;
+template <>
+inline constexpr std::uint64_t enum_max<GroupHandle> = ~std::uint64_t{0};
 
 }  // namespace gordian::wire

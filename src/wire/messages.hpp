@@ -21,7 +21,8 @@ inline constexpr std::uint64_t version = 1;
 struct Limits {
   std::size_t message_bytes = 4u << 20;     ///< one message
   std::size_t changes_per_message = 20'000;  ///< changes in one Delta or Snapshot part
-  std::size_t blockers_per_wait = 10'000;
+  std::size_t blockers_per_wait = 10'000;   ///< and members in one GroupChange: further ones join
+  std::size_t groups_per_wait = 1000;
   std::size_t text_bytes = 4096;  ///< resource, mode, detail, label, engine, software, reasons
 };
 
@@ -51,7 +52,36 @@ struct ForgetTxnChange {
 
   friend bool operator==(const ForgetTxnChange&, const ForgetTxnChange&) = default;
 };
-using Change = std::variant<WaitChange, EndWaitChange, TxnChange, ForgetTxnChange>;
+/// A holder group began, or is now like this (same group): those who are not named are no members.
+struct GroupChange {
+  GroupHandle group;
+  std::string resource;
+  std::string mode;
+  std::vector<TxnId> members;
+
+  friend bool operator==(const GroupChange&, const GroupChange&) = default;
+};
+/// The transaction is a member from now on without a break; if it was one, it let go and took the lock again.
+struct JoinChange {
+  GroupHandle group;
+  TxnId txn;
+
+  friend bool operator==(const JoinChange&, const JoinChange&) = default;
+};
+struct LeaveChange {
+  GroupHandle group;
+  TxnId txn;
+
+  friend bool operator==(const LeaveChange&, const LeaveChange&) = default;
+};
+/// No wait names it any more.
+struct EndGroupChange {
+  GroupHandle group;
+
+  friend bool operator==(const EndGroupChange&, const EndGroupChange&) = default;
+};
+using Change = std::variant<WaitChange, EndWaitChange, TxnChange, ForgetTxnChange, GroupChange, JoinChange, LeaveChange,
+                            EndGroupChange>;
 
 // --- Agent → coordinator ---
 
@@ -89,7 +119,7 @@ struct Snapshot {
   std::uint64_t number;
   std::uint64_t part;
   bool last;
-  std::vector<Change> changes;  ///< WaitChange and TxnChange only
+  std::vector<Change> changes;  ///< what stands: TxnChange, GroupChange with JoinChange, WaitChange
 
   friend bool operator==(const Snapshot&, const Snapshot&) = default;
 };

@@ -10,7 +10,6 @@ SCENARIOS = pathlib.Path(__file__).resolve().parents[1] / "scenarios"
 # What this build refuses, with the word that its message must name.
 REFUSED = {
     "greenplum-dotted-106": "dotted", "greenplum-dotted-readme": "dotted",
-    "holders-shared-upgrade": "holders", "hot-handover": "holders",
     "kofn-enough-free": "need", "or-knot": "need", "or-no-deadlock": "need",
     "pg-soft": "behind",
     "ring-2-on-4-coordinators": "coordinators", "ring-5-on-4-coordinators": "coordinators",

@@ -19,7 +19,7 @@ VERSION = 1
 HELLO, HEARTBEAT, DELTA, SNAPSHOT, CONFIRMED, ABORTED, GOODBYE = range(1, 8)
 WELCOME, HEARTBEAT_ACK, RESYNC, CONFIRM, ABORT, ERROR = range(17, 23)
 QUERY, ANSWER = 32, 33
-WAIT, END, TRANSACTION, FORGET = range(4)  # changes
+WAIT, END, TRANSACTION, FORGET, GROUP, JOIN, LEAVE, END_GROUP = range(8)  # changes
 MALFORMED, WRONG_VERSION, TOO_LARGE, UNKNOWN_SESSION, DUPLICATE_SITE, STALE_INCARNATION, TOO_MANY_SITES, WAIT_A_MOMENT = range(1, 9)
 DONE, STALE, FAILED, REFUSED = range(4)  # outcomes of an order
 WAITING, HOLDING = range(2)  # roles of a victim
@@ -66,7 +66,16 @@ class Wait:
     began: float
     since: dict = dataclasses.field(default_factory=dict)  # hard blocker -> number of the message that first named it
     soft: tuple = ()
-    published: bool = False
+    groups: tuple = ()
+    published: int = 0  # number of the message that first named it; 0: none did
+
+
+@dataclasses.dataclass
+class Group:
+    resource: str
+    mode: str
+    since: dict = dataclasses.field(default_factory=dict)  # member -> number of the message that first reported it
+    published: bool = False  # while a published wait names it
 
 
 class Session:
@@ -92,6 +101,8 @@ class Session:
         self._heard = self._next_hello = self._next_heartbeat = 0.0
         self._last_sequence = 0
         self._waits = {}
+        self._last_group = 0
+        self._groups = {}
         self._transactions = {}
         self._carried_out = {}  # (incident, victim, role) -> the answer, for orders that are given again
         self._snapshot_due = True
@@ -99,10 +110,10 @@ class Session:
 
     # What the engine reports.
 
-    def begin_wait(self, now, waiter, blockers, soft=(), resource="", mode="X"):
+    def begin_wait(self, now, waiter, blockers, soft=(), resource="", mode="X", groups=()):
         """A new episode of waiting; its sequence."""
         self._last_sequence += 1
-        self._waits[self._last_sequence] = Wait(waiter, resource, mode, now)
+        self._waits[self._last_sequence] = Wait(waiter, resource, mode, now, groups=tuple(groups))
         self.set_blockers(self._last_sequence, blockers, soft)
         return self._last_sequence
 
@@ -120,6 +131,30 @@ class Session:
         self._changed.pop(sequence, None)
         if wait.published:
             self._ended.append([END, sequence])
+        for number in set(wait.groups) - self._named(self._waits.values()):
+            if self._groups[number].published:
+                self._groups[number].published = False
+                self._joined = {key: change for key, change in self._joined.items() if key[0] != number}
+                self._ended.append([END_GROUP, number])
+
+    def begin_group(self, resource="", mode="X"):
+        """The holders of a resource in a mode; its number. Told of while a published wait names it."""
+        self._last_group += 1
+        self._groups[self._last_group] = Group(resource, mode)
+        return self._last_group
+
+    def join_group(self, number, txn):
+        """It is a member from now on; if it was one, it let go and took the lock again."""
+        group = self._groups[number]
+        group.since[txn] = self.number + 1
+        if group.published:
+            self._joined[number, txn] = [JOIN, number, txn]
+
+    def leave_group(self, number, txn):
+        group = self._groups[number]
+        if group.since.pop(txn, None) is not None and group.published:
+            self._joined.pop((number, txn), None)
+            self._ended.append([LEAVE, number, txn])
 
     def describe(self, txn, start=None, priority=0, locks=0, work=0, restarts=0, never_a_victim=False, label=""):
         self._transactions[txn] = [TRANSACTION, txn, start, priority, locks, work, restarts, int(never_a_victim), label]
@@ -181,6 +216,8 @@ class Session:
         changes = self._ended + self._forgotten + [self._transactions[txn] for txn in self._described]
         if len(changes) + len(waits) > CHANGES_MAX:
             return self._snapshot(now)
+        changes += self._publish_groups(self._waits[sequence] for sequence in waits)
+        changes += self._joined.values()
         changes += [self._publish(sequence, now) for sequence in waits]
         if not changes:
             return []
@@ -190,6 +227,9 @@ class Session:
 
     def _snapshot(self, now):
         changes = list(self._transactions.values())
+        for group in self._groups.values():
+            group.published = False
+        changes += self._publish_groups(wait for wait in self._waits.values() if self._due(wait, now))
         changes += [self._publish(sequence, now) for sequence, wait in self._waits.items() if self._due(wait, now)]
         self._forget_pending(kept=[sequence for sequence, wait in self._waits.items() if not wait.published])
         self._snapshot_due = False
@@ -210,12 +250,29 @@ class Session:
 
     def _publish(self, sequence, now):
         wait = self._waits[sequence]
-        wait.published = True
+        wait.published = wait.published or self.number + 1
         age_us = max(0, int((now - wait.began) * 1e6))
-        return [WAIT, sequence, wait.waiter, list(wait.since), wait.resource, wait.mode, "", age_us, list(wait.soft), []]
+        change = [WAIT, sequence, wait.waiter, list(wait.since), wait.resource, wait.mode, "", age_us, list(wait.soft), []]
+        return change + [list(wait.groups)] if wait.groups else change
+
+    def _publish_groups(self, waits):
+        """The groups that these waits name and nobody was told of."""
+        changes = []
+        for number in sorted(self._named(waits)):
+            group = self._groups[number]
+            if not group.published:
+                group.published = True
+                members = list(group.since)
+                changes.append([GROUP, number, group.resource, group.mode, members[:BLOCKERS_MAX]])
+                changes += [[JOIN, number, member] for member in members[BLOCKERS_MAX:]]
+        return changes
+
+    @staticmethod
+    def _named(waits):
+        return {number for wait in waits for number in wait.groups}
 
     def _forget_pending(self, kept=()):
-        self._ended, self._forgotten, self._described = [], [], {}
+        self._ended, self._forgotten, self._described, self._joined = [], [], {}, {}
         self._changed = dict.fromkeys(kept)
 
     # Frames from the coordinator.
@@ -257,23 +314,34 @@ class Session:
     def _on_confirm(self, now, incarnation, confirm, edges):
         def holds(sequence, blocker, since):
             wait = self._waits.get(sequence)
-            return incarnation == self.incarnation and wait is not None and wait.since.get(blocker, since + 1) <= since
+            if incarnation != self.incarnation or wait is None:
+                return False
+            return wait.since.get(blocker, since + 1) <= since or self._member_since(wait, blocker, since + 1) <= since
 
         denied = [edge[:2] for edge in edges if not holds(*edge[:3])]
         return self._flush(now) + [encode(CONFIRMED, confirm, denied)]
+
+    def _member_since(self, wait, blocker, never):
+        """The number since which the edge to it has stood by way of a group."""
+        if not wait.published or blocker == wait.waiter:
+            return never
+        return min((max(wait.published, self._groups[number].since.get(blocker, never)) for number in wait.groups), default=never)
 
     def _on_abort(self, now, incarnation, order):
         wait = self._waits.get(order.sequence)
         key = (order.incident, order.victim, order.role)
         if incarnation != self.incarnation:
             outcome, text = REFUSED, "an order for another incarnation"
-        elif wait and (wait.waiter == order.victim if order.role == WAITING else order.victim in wait.since):
+        elif wait and (wait.waiter == order.victim if order.role == WAITING else self._blocks(wait, order.victim)):
             outcome, text = self._carried_out[key] = self._abort(order)
             if len(self._carried_out) > REMEMBERED_ORDERS:
                 del self._carried_out[next(iter(self._carried_out))]
         else:
             outcome, text = self._carried_out.get(key, (STALE, "it does not wait like that any more"))
         return self._flush(now) + [encode(ABORTED, order.order, outcome, text)]
+
+    def _blocks(self, wait, victim):
+        return victim in wait.since or any(victim in self._groups[number].since for number in wait.groups)
 
     def _on_error(self, now, code, text, number):
         self.errors.append([code, text, number])
@@ -293,6 +361,9 @@ class Session:
         self.number = 0
         for wait in self._waits.values():
             wait.since = dict.fromkeys(wait.since, 1)
+            wait.published = min(wait.published, 1)
+        for group in self._groups.values():
+            group.since = dict.fromkeys(group.since, 1)
 
 
 def dealer(endpoint):

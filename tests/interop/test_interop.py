@@ -3,13 +3,14 @@
 import contextlib
 import pathlib
 import sys
+import time
 import unittest
 
 import psycopg2
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
 
-from gordian_agent import HOLDING, WAITING, ask  # noqa: E402
+from gordian_agent import DONE, HOLDING, WAITING, Agent, ask  # noqa: E402
 from harness import Gordiand, PostgresAgent, PostgresServer, wait_until  # noqa: E402
 from lock_table import Aborted, LockTable  # noqa: E402
 
@@ -80,6 +81,72 @@ class TwoPythonAgents(unittest.TestCase):
                     table.end(txn)
             bystander.result(5)
             self.assertEqual(len(incidents(coordinator)), 1)
+
+
+class Holders:
+    """A site whose only resource is held by a group; an order takes the victim out of it and ends its wait."""
+
+    def __init__(self, site, endpoint, *members):
+        self.agent = Agent(site, endpoint, self._abort)
+        self.orders = []
+        self._waits = {}
+        with self.agent.reporting() as session:
+            self.group = session.begin_group("r", "S")
+            for member in members:
+                session.join_group(self.group, member)
+
+    def __enter__(self):
+        self.agent.__enter__()
+        return self
+
+    def __exit__(self, *_):
+        self.agent.__exit__()
+
+    def wait(self, waiter):
+        with self.agent.reporting() as session:
+            self._waits[waiter] = session.begin_wait(time.monotonic(), waiter, [], resource="r", groups=[self.group])
+
+    def _abort(self, order):
+        session = self.agent.session
+        self.orders.append((order.victim, order.role))
+        session.leave_group(self.group, order.victim)
+        if order.victim in self._waits:
+            session.end_wait(self._waits.pop(order.victim))
+        return DONE, ""
+
+
+class Groups(unittest.TestCase):
+    def setUp(self):
+        self.stack = contextlib.ExitStack()
+        self.addCleanup(self.stack.close)
+        self.coordinator = self.stack.enter_context(Gordiand())
+
+    def site(self, name, *members):
+        holders = self.stack.enter_context(Holders(name, self.coordinator.endpoint, *members))
+        wait_for_sites(self.coordinator, name)
+        return holders
+
+    def test_a_crossing_of_members_of_two_groups(self):
+        a, b = self.site("a", "T1", "T7"), self.site("b", "T8", "T2")
+        b.wait("T1")
+        a.wait("T2")
+        incident = wait_for_incident(self.coordinator)
+        self.assertEqual(incident["victims"], ["T2"])
+        self.assertEqual({(edge["waiter"], edge["blocker"], edge["site"], edge["resource"]) for edge in incident["edges"]},
+                         {("T1", "T2", "b", "r"), ("T2", "T1", "a", "r")})
+        self.assertEqual((a.orders, b.orders), ([("T2", WAITING)], [("T2", HOLDING)]))
+        [group] = ask(self.coordinator.endpoint, "graph")["groups"]
+        self.assertEqual((group["site"], group["resource"], group["members"]), ("b", "r", ["T8"]))
+
+    def test_readers_that_convert(self):
+        a = self.site("a", "T1", "T2", "T3")
+        a.wait("T1")
+        a.wait("T9")  # a bystander
+        wait_until(lambda: len(ask(self.coordinator.endpoint, "graph")["waits"]) == 2, 5, "both waits are known", 0.02)
+        self.assertEqual(incidents(self.coordinator), [])
+        a.wait("T2")
+        self.assertEqual(wait_for_incident(self.coordinator)["victims"], ["T2"])
+        self.assertEqual(len(incidents(self.coordinator)), 1)
 
 
 class PythonAndPostgres(unittest.TestCase):

@@ -51,6 +51,36 @@ class SessionTest(unittest.TestCase):
         [(kind, (_, number, changes))] = self.tick()
         self.assertEqual((kind, number, [change[:2] for change in changes]), (ga.DELTA, 3, [[1, first], [0, second]]))
 
+    def test_a_group_is_told_of_while_a_wait_names_it(self):
+        group = self.session.begin_group("r", "S")
+        self.session.join_group(group, "T1")
+        self.assertEqual(self.tick(), [])
+        wait = self.session.begin_wait(0.0, "T2", [], groups=[group])
+        [(_, (_, number, changes))] = self.tick()
+        self.assertEqual((number, changes), (2, [[ga.GROUP, group, "r", "S", ["T1"]],
+                                                 [ga.WAIT, wait, "T2", [], "", "X", "", 0, [], [], [group]]]))
+        self.session.leave_group(group, "T1")
+        self.session.join_group(group, "T3")
+        self.assertEqual(self.tick()[0][1][2], [[ga.LEAVE, group, "T1"], [ga.JOIN, group, "T3"]])
+        self.session.end_wait(wait)
+        self.assertEqual(self.tick()[0][1][2], [[ga.END, wait], [ga.END_GROUP, group]])
+
+    def test_an_edge_by_way_of_a_group_is_as_old_as_the_younger_of_wait_and_membership(self):
+        group = self.session.begin_group()
+        self.session.join_group(group, "T1")
+        self.session.join_group(group, "T2")
+        wait = self.session.begin_wait(0.0, "T2", [], groups=[group])
+        self.tick()  # 2
+        self.assertEqual(self.confirm(wait, "T1", 2), [])
+        self.assertEqual(self.confirm(wait, "T1", 1), [[wait, "T1"]])
+        self.assertEqual(self.confirm(wait, "T2", 2), [[wait, "T2"]])  # nobody waits for itself
+        self.session.join_group(group, "T3")
+        self.session.leave_group(group, "T1")
+        self.session.join_group(group, "T1")
+        self.assertEqual(self.confirm(wait, "T1", 2), [[wait, "T1"]])
+        self.assertEqual(self.confirm(wait, "T1", 3), [])
+        self.assertEqual(self.confirm(wait, "T3", 3), [])
+
     def test_a_wait_that_is_not_published_yet_is_not_mentioned(self):
         self.session = Session("s", INCARNATION, self.abort, publish_after=0.1)
         self.receive(ga.WELCOME, 7, 1000, 5000)

@@ -56,6 +56,7 @@ TEST_CASE("a status comes back as it was") {
   status.txns = 5;
   status.waits = 4;
   status.edges = 6;
+  status.groups = 2;
   status.counters = {{"deltas", 12}, {nasty, std::numeric_limits<std::uint64_t>::max()}};
   const auto parsed = parse_status(to_json(status));
   if (!parsed) FAIL(parsed.error());
@@ -81,6 +82,8 @@ TEST_CASE("a graph comes back as it was") {
                    std::chrono::microseconds(150)},
                   3.25}};
   graph.truncated = true;
+  graph.waits[0].wait.groups = {GroupHandle{3}, GroupHandle{~0ULL}};
+  graph.groups = {{SiteId("a"), GroupHandle{3}, nasty, "S", {TxnId(nasty), TxnId("T3")}, 12}};
   const auto parsed = parse_graph(to_json(graph));
   if (!parsed) FAIL(parsed.error());
   REQUIRE(parsed->waits.size() == 1);
@@ -91,6 +94,12 @@ TEST_CASE("a graph comes back as it was") {
   CHECK(parsed->txns[0].txn == TxnId(nasty));
   CHECK(parsed->txns[0].condemned);
   CHECK(parsed->truncated);
+  REQUIRE(parsed->groups.size() == 1);
+  CHECK(parsed->groups[0].members == graph.groups[0].members);
+  CHECK(parsed->groups[0].members_total == 12);
+  CHECK(to_json(*parsed) == to_json(graph));
+  CHECK(parse_graph(R"({"txns":[],"waits":[],"truncated":false})").has_value());  // of an older coordinator
+  CHECK(!parse_graph(R"({"txns":[],"waits":[],"truncated":false,"groups":[{}]})"));
 }
 
 TEST_CASE("numbers that JSON does not have do no harm") {

@@ -96,14 +96,30 @@ TEST_CASE("a shortest cycle starts at the transaction it is asked for") {
 
 namespace {
 
+/// Whom the wait is for, in the end: groups are their members, and nobody blocks itself.
+std::set<graph::Vertex> blockers(const graph::WaitForGraph& g, graph::WaitSlot w) {
+  std::set<graph::Vertex> found;
+  for (const auto e : g.edges(w)) {
+    if (!g.is_group(g.target(e))) {
+      found.insert(g.target(e));
+    } else {
+      for (const auto m : g.out_edges(g.target(e))) found.insert(g.target(m));
+    }
+  }
+  found.erase(g.waiter(w));
+  return found;
+}
+
+bool is_txn(const graph::WaitForGraph& g, graph::Vertex v) { return g.alive(v) && !g.is_group(v); }
+
 /// semantics.md's reduction, word for word: a transaction without unsatisfied waits is active and will end; a wait is
 /// satisfied once its blockers have ended; repeat. What remains is deadlocked.
 txns reduce(const graph::WaitForGraph& g) {
   std::set<graph::Vertex> left;
   for (graph::Vertex v = 0; v < g.vertex_capacity(); ++v)
-    if (g.alive(v)) left.insert(v);
+    if (is_txn(g, v)) left.insert(v);
   const auto satisfied = [&](graph::WaitSlot w) {
-    return std::ranges::none_of(g.edges(w), [&](auto e) { return left.contains(g.target(e)); });
+    return std::ranges::none_of(blockers(g, w), [&](auto b) { return left.contains(b); });
   };
   while (std::erase_if(left, [&](graph::Vertex v) { return std::ranges::all_of(g.waits(v), satisfied); }) > 0) {
   }
@@ -117,8 +133,9 @@ std::vector<std::vector<bool>> closure(const graph::WaitForGraph& g) {
   const auto n = g.vertex_capacity();
   std::vector<std::vector<bool>> reaches(n, std::vector<bool>(n, false));
   for (graph::Vertex v = 0; v < n; ++v)
-    if (g.alive(v))
-      for (const auto e : g.out_edges(v)) reaches[v][g.target(e)] = true;
+    if (is_txn(g, v))
+      for (const auto w : g.waits(v))
+        for (const auto b : blockers(g, w)) reaches[v][b] = true;
   for (graph::Vertex k = 0; k < n; ++k)
     for (graph::Vertex i = 0; i < n; ++i)
       if (reaches[i][k])
@@ -127,25 +144,51 @@ std::vector<std::vector<bool>> closure(const graph::WaitForGraph& g) {
   return reaches;
 }
 
-void add_random_wait(Scenario& s, std::mt19937& random, unsigned txn_count) {
-  const auto txn = [&] { return TxnId("t" + std::to_string(random() % txn_count)); };
-  const auto waiter = txn();
-  std::vector<TxnId> blockers;
-  for (auto n = 1 + random() % 3; n > 0; --n) blockers.push_back(txn());
-  const graph::WaitRef ref{static_cast<graph::SiteSlot>(random() % 3), ++s.sequence};
-  const auto slot = s.graph.begin_wait(ref, waiter, blockers).value();
+TxnId random_txn(std::mt19937& random, unsigned txn_count) { return TxnId("t" + std::to_string(random() % txn_count)); }
 
+/// What a search found is the component of `v`, and was found exactly if one of `through` leads back to it.
+void check_found(Scenario& s, const std::optional<Candidate>& found, graph::Vertex v, const std::set<graph::Vertex>& through) {
   const auto reaches = closure(s.graph);
-  const auto w = s.graph.waiter(slot);
-  const bool closes = std::ranges::any_of(s.graph.edges(slot), [&](auto e) { return reaches[s.graph.target(e)][w]; });
-  const auto found = s.detector.search(slot);
+  const bool closes = std::ranges::any_of(through, [&](auto b) { return reaches[b][v]; });
   REQUIRE(found.has_value() == closes);
   if (!found) return;
   txns component;
-  for (graph::Vertex v = 0; v < reaches.size(); ++v)
-    if (reaches[v][w] && reaches[w][v]) component.insert(s.graph.txn(v).str());
+  for (graph::Vertex u = 0; u < reaches.size(); ++u)
+    if (reaches[u][v] && reaches[v][u]) component.insert(s.graph.txn(u).str());
   REQUIRE(names(found->members()) == component);
   REQUIRE(std::ranges::is_sorted(found->edges));
+}
+
+void add_random_wait(Scenario& s, std::mt19937& random, unsigned txn_count) {
+  const auto waiter = random_txn(random, txn_count);
+  std::vector<TxnId> named;
+  for (auto n = 1 + random() % 3; n > 0; --n) named.push_back(random_txn(random, txn_count));
+  std::vector<std::uint64_t> groups;
+  if (random() % 2 == 0) groups.push_back(random() % 3);
+  if (!groups.empty() && random() % 2 == 0) named.clear();
+  const graph::WaitRef ref{static_cast<graph::SiteSlot>(random() % 3), ++s.sequence};
+  const auto slot = s.graph.begin_wait(ref, waiter, named, groups).value();
+  check_found(s, s.detector.search(slot), s.graph.waiter(slot), blockers(s.graph, slot));
+}
+
+/// Somebody joins a group, or leaves one: does a join close a cycle through any of those who wait for the group?
+void change_random_group(Scenario& s, std::mt19937& random, unsigned txn_count) {
+  const graph::GroupRef ref{static_cast<graph::SiteSlot>(random() % 3), random() % 3};
+  const auto txn = random_txn(random, txn_count);
+  if (random() % 3 == 0) {
+    s.graph.leave(ref, txn);
+    return;
+  }
+  const auto group = s.graph.begin_group(ref).value();
+  REQUIRE(s.graph.join(ref, txn).has_value());
+  const auto member = *s.graph.find_txn(txn);
+  std::set<graph::Vertex> waiters;
+  for (const auto e : s.graph.in_edges(group)) waiters.insert(s.graph.source(e));
+  waiters.erase(member);  // it does not wait for itself
+  const auto reaches = closure(s.graph);
+  const auto found = s.detector.search(group, member);
+  REQUIRE(found.has_value() == std::ranges::any_of(waiters, [&](auto w) { return reaches[member][w]; }));
+  if (found) check_found(s, found, member, waiters);
 }
 
 void check_passes(Scenario& s) {
@@ -167,6 +210,8 @@ void check_passes(Scenario& s) {
       REQUIRE(reaches[a][b]);
       REQUIRE(reaches[b][a]);
       REQUIRE(s.detector.search(*s.graph.find_wait({edge.site, edge.sequence}))->edges == candidate.edges);
+      REQUIRE(blockers(s.graph, *s.graph.find_wait({edge.site, edge.sequence})).contains(b));
+      REQUIRE(s.graph.waits_for(*s.graph.find_wait({edge.site, edge.sequence}), edge.blocker));
     }
     held_up.merge(names(s.detector.held_up_by(candidate)));
   }
@@ -179,6 +224,103 @@ void check_passes(Scenario& s) {
 
 }  // namespace
 
+namespace {
+
+/// N members of one group, at site 0, numbered from 1.
+void add_group(Scenario& s, int members) {
+  REQUIRE(s.graph.begin_group({0, 7}));
+  for (int i = 1; i <= members; ++i) REQUIRE(s.graph.join({0, 7}, TxnId(std::to_string(i))));
+}
+graph::WaitSlot wait_for_group(Scenario& s, const std::string& waiter) {
+  constexpr std::uint64_t group = 7;
+  return s.graph.begin_wait({0, ++s.sequence}, TxnId(waiter), {}, {&group, 1}).value();
+}
+
+}  // namespace
+
+TEST_CASE("a member that waits for its own group waits for the others: one beside a reader is free, two are deadlocked") {
+  Scenario s;
+  add_group(s, 2);
+  CHECK_FALSE(s.detector.search(wait_for_group(s, "1")));
+  CHECK(s.detector.full_pass().empty());
+  CHECK(s.deadlocked().empty());
+  const auto candidate = s.detector.search(wait_for_group(s, "2"));
+  REQUIRE(candidate);
+  CHECK(candidate->edges.size() == 2);
+  CHECK(s.victims() == txns{"2"});
+  CHECK(s.deadlocked() == txns{"1", "2"});
+}
+
+TEST_CASE("a member alone in the group that it waits for waits for nobody") {
+  Scenario s;
+  add_group(s, 1);
+  CHECK_FALSE(s.detector.search(wait_for_group(s, "1")));
+  CHECK_FALSE(s.detector.search(wait_for_group(s, "9")));
+  CHECK(s.detector.full_pass().empty());
+  CHECK(s.deadlocked().empty());
+}
+
+TEST_CASE("N upgraders: N-1 victims") {
+  Scenario s;
+  add_group(s, 30);
+  for (int i = 1; i <= 30; ++i) wait_for_group(s, std::to_string(i));
+  wait_for_group(s, "99");  // a bystander
+  CHECK(s.victims().size() == 29);
+  CHECK_FALSE(s.victims().contains("1"));
+  CHECK_FALSE(s.victims().contains("99"));
+  CHECK(s.deadlocked().size() == 31);
+}
+
+TEST_CASE("a lock that passes to somebody who waits for the last of its waiters") {
+  Scenario s;
+  add_group(s, 1);
+  for (int i = 2; i <= 50; ++i) CHECK_FALSE(s.detector.search(wait_for_group(s, std::to_string(i))));
+  s.add("100>50@b");
+  REQUIRE(s.graph.leave({0, 7}, TxnId("1")));
+  REQUIRE(s.graph.join({0, 7}, TxnId("100")));
+  const auto candidate = s.detector.search(*s.graph.find_group({0, 7}), *s.graph.find_txn(TxnId("100")));
+  REQUIRE(candidate);
+  CHECK(names(candidate->members()) == txns{"100", "50"});
+  CHECK(names(s.detector.held_up_by(*candidate)).size() == 50);
+}
+
+TEST_CASE("a candidate with more edges than allowed is cut down to a cycle, and cycle by cycle all is resolved") {
+  Scenario s;
+  add_group(s, 40);
+  for (int i = 1; i <= 40; ++i) wait_for_group(s, std::to_string(i));
+  Detector bounded(s.graph, 100);
+  std::size_t left = 40;
+  while (left > 1) {
+    const auto found = bounded.full_pass();
+    REQUIRE(found.size() == 1);
+    const auto members = left * (left - 1) > 100 ? 2 : left;
+    CHECK(found[0].members().size() == members);
+    CHECK(found[0].edges.size() == members * (members - 1));
+    const auto chosen = choose_victims(found[0].edges, s.info, s.policy).victims;
+    REQUIRE(chosen.size() == members - 1);
+    for (const auto& victim : chosen) s.graph.remove_txn(victim);
+    left -= chosen.size();
+  }
+  CHECK(bounded.full_pass().empty());
+}
+
+TEST_CASE("passing a lock on costs the same search, however many wait") {
+  const auto steps = [](int waiters) {
+    Scenario s;
+    add_group(s, 1);
+    s.add("2>3@b");  // the next holder waits elsewhere, for one who waits here
+    for (int i = 3; i < 3 + waiters; ++i) wait_for_group(s, std::to_string(i));
+    const auto edges = s.graph.edge_changes();
+    const auto before = s.detector.steps();
+    s.graph.leave({0, 7}, TxnId("1"));
+    REQUIRE(s.graph.join({0, 7}, TxnId("2")));
+    CHECK(s.detector.search(*s.graph.find_group({0, 7}), *s.graph.find_txn(TxnId("2"))));
+    return std::pair(s.graph.edge_changes() - edges, s.detector.steps() - before);
+  };
+  CHECK(steps(100) == steps(10'000));
+  CHECK(steps(100).first == 2);
+}
+
 TEST_CASE("random graphs: search, full pass and reduction agree with brute force, over 600 seeds") {
   for (unsigned seed = 0; seed < 600; ++seed) {
     CAPTURE(seed);
@@ -187,7 +329,10 @@ TEST_CASE("random graphs: search, full pass and reduction agree with brute force
     s.info = [](const TxnId&) { return TxnInfo{}; };
     const auto txn_count = static_cast<unsigned>(3 + random() % 14);
     for (int round = 0; round < 3; ++round) {
-      for (unsigned i = 0; i < txn_count; ++i) add_random_wait(s, random, txn_count);
+      for (unsigned i = 0; i < txn_count; ++i) {
+        if (seed % 3 != 0) change_random_group(s, random, txn_count);
+        add_random_wait(s, random, txn_count);
+      }
       check_passes(s);
       s.graph.remove_site(static_cast<graph::SiteSlot>(random() % 3));
     }

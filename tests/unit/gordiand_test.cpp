@@ -95,6 +95,70 @@ TEST_CASE("what the detector leaves out is not recorded") {
                      });
 }
 
+TEST_CASE("groups are recorded as holders, and a deadlock through them is found again by the replay") {
+  Recording r;
+  const auto group = [&](const char* site, std::uint64_t number, std::vector<TxnId> members) {
+    r.recorder.applied({SiteId(site), wire::GroupChange{GroupHandle{number}, "row", "X", std::move(members)}});
+  };
+  const auto wait_for = [&](const char* site, std::uint64_t sequence, const char* waiter, std::vector<GroupHandle> groups) {
+    r.recorder.applied({SiteId(site), wire::WaitChange{sequence, Wait{TxnId(waiter), {}, "row", "S", "", {}, std::move(groups)}}});
+  };
+  group("a", 1, {TxnId("1"), TxnId("2")});
+  group("a", 2, {});
+  wait_for("a", 7, "3", {GroupHandle{1}, GroupHandle{2}});
+  wait_for("a", 8, "3", {GroupHandle{1}});  // a second wait for the same
+  r.end("a", 8);
+  r.recorder.applied({SiteId("a"), wire::LeaveChange{GroupHandle{1}, TxnId("1")}});
+  r.recorder.applied({SiteId("a"), wire::JoinChange{GroupHandle{1}, TxnId("4")}});
+  r.recorder.applied({SiteId("a"), wire::JoinChange{GroupHandle{9}, TxnId("4")}});
+  r.wait("b", 1, "4", {hard("3")}, "j");
+  const auto lines = r.lines();
+  CHECK(lines == std::vector<std::string>{
+                     R"({"op":"holders","site":"a","resource":"row [X]","txns":["1","2"]})",
+                     R"({"op":"holders","site":"a","resource":"row [X]#2","txns":[]})",
+                     R"({"op":"wait","txn":"3","site":"a","resource":"row [X]","mode":"S"})",
+                     R"({"op":"wait","txn":"3","site":"a","resource":"row [X]#2","mode":"S"})",
+                     R"({"op":"holders","site":"a","resource":"row [X]","txns":["2","4"]})",
+                     R"({"op":"wait","txn":"4","for":["3"],"site":"b","resource":"j","mode":"X"})",
+                 });
+  std::ifstream in(r.file);
+  const auto replayed = trace::replay(in, r.file.string());
+  REQUIRE(replayed.incidents.size() == 1);
+  CHECK(replayed.incidents[0].victims == std::vector{TxnId("4")});
+
+  r.end("a", 7);
+  r.recorder.applied({SiteId("a"), wire::EndGroupChange{GroupHandle{1}}});
+  r.recorder.site_gone(SiteId("a"));
+  group("a", 1, {TxnId("5")});
+  const auto after = r.lines();
+  CHECK(std::vector(after.begin() + 6, after.end()) ==
+        std::vector<std::string>{
+            R"({"op":"unwait","txn":"3","site":"a","resource":"row [X]"})",
+            R"({"op":"unwait","txn":"3","site":"a","resource":"row [X]#2"})",
+            R"({"op":"lost","site":"a"})",
+            R"({"op":"holders","site":"a","resource":"row [X]","txns":["5"]})",
+        });
+}
+
+TEST_CASE("a wait that names blockers and a group is two waits in the trace, and loses one of them") {
+  Recording r;
+  r.recorder.applied({SiteId("a"), wire::GroupChange{GroupHandle{1}, "k", "", {TxnId("1")}}});
+  const auto change = [&](std::vector<Blocker> blockers, std::vector<GroupHandle> groups) {
+    r.recorder.applied({SiteId("a"), wire::WaitChange{3, Wait{TxnId("9"), std::move(blockers), "k", "X", "", {}, std::move(groups)}}});
+  };
+  change({hard("2")}, {GroupHandle{1}});
+  change({}, {GroupHandle{1}});
+  change({hard("3")}, {});
+  CHECK(r.lines() == std::vector<std::string>{
+                         R"({"op":"holders","site":"a","resource":"k","txns":["1"]})",
+                         R"({"op":"wait","txn":"9","for":["2"],"site":"a","resource":"k#3","mode":"X"})",
+                         R"({"op":"wait","txn":"9","site":"a","resource":"k","mode":"X"})",
+                         R"({"op":"unwait","txn":"9","site":"a","resource":"k#3"})",
+                         R"({"op":"wait","txn":"9","for":["3"],"site":"a","resource":"k#3","mode":"X"})",
+                         R"({"op":"unwait","txn":"9","site":"a","resource":"k"})",
+                     });
+}
+
 TEST_CASE("a site that is gone takes its waits with it") {
   Recording r;
   r.wait("a", 1, "T1", {hard("T2")}, "row");

@@ -134,6 +134,30 @@ TEST_CASE("a limit refuses the wait and leaves the graph as it was") {
   CHECK(g.check_invariants() == "");
 }
 
+TEST_CASE("a group stands between those who wait for it and its members, and goes with its site") {
+  WaitForGraph g(Limits{.waits = 10, .edges = 4, .groups = 1});
+  REQUIRE(g.begin_group({0, 5}));
+  CHECK(std::string(g.begin_group({0, 6}).error().what) == "groups");
+  CHECK(g.join({0, 5}, TxnId("a")).value());
+  CHECK_FALSE(g.join({0, 5}, TxnId("a")).value());
+  CHECK(g.join({0, 5}, TxnId("b")).value());
+  const std::vector<std::uint64_t> group{5, 5, 6};
+  const auto w = g.begin_wait({0, 1}, TxnId("a"), {}, group).value();
+  REQUIRE(g.edges(w).size() == 1);
+  CHECK(g.waits_for(w, TxnId("b")));
+  CHECK_FALSE(g.waits_for(w, TxnId("a")));  // nobody blocks itself
+  CHECK(g.begin_wait({0, 2}, TxnId("c"), {}, group));
+  CHECK(std::string(g.join({0, 5}, TxnId("d")).error().what) == "edges");
+  CHECK(g.edge_count() == 4);
+  CHECK(g.check_invariants() == "");
+  CHECK(g.leave({0, 5}, TxnId("b")));
+  CHECK_FALSE(g.leave({0, 5}, TxnId("b")));
+  CHECK_FALSE(g.find_txn(TxnId("b")));
+  CHECK(g.remove_site(0) == 2);
+  CHECK(g.vertex_count() + g.edge_count() + g.group_count() == 0);
+  CHECK(g.check_invariants() == "");
+}
+
 TEST_CASE("slots are stable while others come and go") {
   WaitForGraph g;
   const auto w = begin(g, {0, 1}, "a", {"b"});
@@ -162,19 +186,31 @@ struct NaiveGraph {
   struct NaiveWait {
     TxnId waiter;
     std::set<TxnId> blockers;
+    std::set<std::uint64_t> groups;
   };
   std::map<WaitRef, NaiveWait> waits;
+  std::map<GroupRef, std::set<TxnId>> groups;
 
-  void begin(WaitRef ref, const TxnId& waiter, const std::vector<TxnId>& blockers) {
+  void begin(WaitRef ref, const TxnId& waiter, const std::vector<TxnId>& blockers, const std::vector<std::uint64_t>& named) {
     std::set<TxnId> others(blockers.begin(), blockers.end());
     others.erase(waiter);
-    waits.insert_or_assign(ref, NaiveWait{waiter, std::move(others)});
+    std::set<std::uint64_t> standing;
+    for (const auto number : named)
+      if (groups.contains({ref.site, number})) standing.insert(number);
+    waits.insert_or_assign(ref, NaiveWait{waiter, std::move(others), std::move(standing)});
+  }
+  bool end_group(GroupRef group) {
+    for (auto& [ref, wait] : waits)
+      if (ref.site == group.site) wait.groups.erase(group.number);
+    return groups.erase(group) == 1;
   }
   std::size_t remove_txn(const TxnId& txn) {
     for (auto& [ref, wait] : waits) wait.blockers.erase(txn);
+    for (auto& [ref, members] : groups) members.erase(txn);
     return std::erase_if(waits, [&](const auto& item) { return item.second.waiter == txn; });
   }
   std::size_t remove_site(SiteSlot site) {
+    std::erase_if(groups, [&](const auto& item) { return item.first.site == site; });
     return std::erase_if(waits, [&](const auto& item) { return item.first.site == site; });
   }
 };
@@ -190,14 +226,30 @@ void check_same(const WaitForGraph& g, const NaiveGraph& naive) {
     REQUIRE(g.ref(*slot) == ref);
     REQUIRE(g.txn(g.waiter(*slot)) == wait.waiter);
     std::set<TxnId> blockers;
-    for (const auto e : g.edges(*slot)) blockers.insert(g.txn(g.target(e)));
+    std::set<std::uint64_t> groups;
+    for (const auto e : g.edges(*slot)) {
+      const auto to = g.target(e);
+      if (g.is_group(to)) groups.insert(g.group(to).number);
+      if (!g.is_group(to)) blockers.insert(g.txn(to));
+    }
     REQUIRE(blockers == wait.blockers);
-    edge_count += blockers.size();
+    REQUIRE(groups == wait.groups);
+    edge_count += blockers.size() + groups.size();
     txns.insert(wait.waiter);
     txns.insert(blockers.begin(), blockers.end());
   }
+  for (const auto& [ref, members] : naive.groups) {
+    const auto group = g.find_group(ref);
+    REQUIRE(group);
+    std::set<TxnId> found;
+    for (const auto e : g.out_edges(*group)) found.insert(g.txn(g.target(e)));
+    REQUIRE(found == members);
+    edge_count += members.size();
+    txns.insert(members.begin(), members.end());
+  }
   REQUIRE(g.edge_count() == edge_count);
-  REQUIRE(g.vertex_count() == txns.size());
+  REQUIRE(g.group_count() == naive.groups.size());
+  REQUIRE(g.vertex_count() == txns.size() + naive.groups.size());
 }
 
 struct RandomOperations {
@@ -211,8 +263,10 @@ struct RandomOperations {
   WaitRef ref() { return {below(4), below(16)}; }
 
   void step() {
-    const auto dice = below(100);
-    if (dice < 70) {
+    const auto dice = below(130);
+    if (dice >= 100) {
+      change_group(dice);
+    } else if (dice < 70) {
       begin_or_replace();
     } else if (dice < 90) {
       const auto at = ref();
@@ -226,19 +280,37 @@ struct RandomOperations {
     }
   }
 
+  void change_group(unsigned dice) {
+    const GroupRef group{below(4), below(3)};
+    const auto member = txn();
+    if (dice < 115) {
+      REQUIRE(graph.begin_group(group));
+      REQUIRE(graph.join(group, member).value() == naive.groups[group].insert(member).second);
+    } else if (dice < 126) {
+      const auto standing = naive.groups.find(group);
+      REQUIRE(graph.leave(group, member) == (standing != naive.groups.end() && standing->second.erase(member) == 1));
+    } else {
+      REQUIRE(graph.end_group(group) == naive.end_group(group));
+    }
+  }
+
   void begin_or_replace() {
     const auto at = ref();
     const auto waiter = txn();
     std::vector<TxnId> blockers;
     for (auto n = below(7); n > 0; --n) blockers.push_back(txn());
+    std::vector<std::uint64_t> groups;
+    for (auto n = below(4); n > 1; --n) groups.push_back(below(3));
     std::map<TxnId, EdgeSlot> kept;
     const auto standing = graph.find_wait(at);
     if (standing && graph.txn(graph.waiter(*standing)) == waiter)
-      for (const auto e : graph.edges(*standing)) kept.emplace(graph.txn(graph.target(e)), e);
-    const auto slot = graph.begin_wait(at, waiter, blockers);
+      for (const auto e : graph.edges(*standing))
+        if (!graph.is_group(graph.target(e))) kept.emplace(graph.txn(graph.target(e)), e);
+    const auto slot = graph.begin_wait(at, waiter, blockers, groups);
     REQUIRE(slot);
-    naive.begin(at, waiter, blockers);
+    naive.begin(at, waiter, blockers, groups);
     for (const auto e : graph.edges(*slot)) {
+      if (graph.is_group(graph.target(e))) continue;
       const auto before = kept.find(graph.txn(graph.target(e)));
       if (before != kept.end()) REQUIRE(before->second == e);
     }

@@ -24,7 +24,8 @@ class World {
     std::vector<agent::AbortCall> orders;
     std::vector<agent::ConfirmCall> questions;
     std::vector<std::string> notes;
-    std::map<std::string, WaitHandle> handles;  ///< waiter → its wait here
+    std::map<std::string, WaitHandle> handles;   ///< waiter → its wait here
+    std::map<std::string, GroupHandle> groups;   ///< by resource
   };
   coordinator::Options options;
   std::map<std::string, Engine> engines;  ///< by site
@@ -60,6 +61,25 @@ class World {
     for (const auto& b : blockers) w.blockers.push_back({TxnId(b)});
     auto handle = engines.at(site).core->begin_wait(std::move(w), now_us);
     if (handle) engines.at(site).handles[waiter] = *handle;
+  }
+  /// `holders` hold `resource` at `site`, as a group.
+  void group(const std::string& site, const std::string& resource, std::vector<std::string> holders) {
+    auto& engine = engines.at(site);
+    engine.groups[resource] = engine.core->begin_group(resource, "S").value();
+    for (const auto& holder : holders) join(site, resource, holder);
+  }
+  void join(const std::string& site, const std::string& resource, const std::string& holder) {
+    engines.at(site).core->join_group(engines.at(site).groups.at(resource), TxnId(holder));
+  }
+  void leave(const std::string& site, const std::string& resource, const std::string& holder) {
+    engines.at(site).core->leave_group(engines.at(site).groups.at(resource), TxnId(holder));
+  }
+  /// `waiter` begins to wait for whoever holds `resource` at `site`.
+  void wait_for_group(const std::string& site, const std::string& waiter, const std::string& resource) {
+    auto& engine = engines.at(site);
+    Wait w{TxnId(waiter), {}, resource, "X", "sql of " + waiter};
+    w.groups = {engine.groups.at(resource)};
+    engine.handles[waiter] = engine.core->begin_wait(std::move(w), now_us).value();
   }
   void end(const std::string& site, const std::string& waiter) {
     engines.at(site).core->end_wait(engines.at(site).handles.at(waiter));
@@ -135,6 +155,7 @@ class World {
   static void obey(Engine& engine, const agent::AbortCall& call) {
     const auto& victim = call.order.victim;
     if (const auto it = engine.handles.find(victim.str()); it != engine.handles.end()) engine.core->end_wait(it->second);
+    for (const auto& [resource, group] : engine.groups) engine.core->leave_group(group, victim);
     for (const auto& [waiter, handle] : engine.handles) {
       if (call.order.wait == handle) (void)engine.core->set_blockers(handle, {});
     }

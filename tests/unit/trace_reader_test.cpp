@@ -151,6 +151,7 @@ TEST_CASE("what is malformed is refused with what was found and what was expecte
             "an integer from 1 to 64 for \"coordinators\" in \"mode\"");
   malformed(R"({"op":"holders","txns":[]})", "no \"resource\" in \"holders\"", "it to be there");
   malformed(R"({"op":"holders","resource":"k","txns":[1]})", "1 in \"txns\"", "a string of 1 to 128 bytes as id");
+  malformed(R"({"op":"holders","resource":7,"txns":[]})", "\"resource\": 7", "a string for \"resource\" in \"holders\"");
   malformed(R"({"op":"expect","victims":"1"})", "\"victims\": \"1\"",
             "a list of transactions for \"victims\" in \"expect\"");
   malformed(R"({"op":"expect","reorder":0})", "\"reorder\": 0", "true or false for \"reorder\" in \"expect\"");
@@ -186,10 +187,7 @@ TEST_CASE("what comes with detection at full strength is refused by name, never 
   unsupported(R"({"op":"wait","txn":"1","for":["2"],"kind":"dotted"})", "\"kind\": \"dotted\"", "\"hard\"");
   unsupported(R"({"op":"wait","txn":"1","for":["2","3"],"need":"any"})", "\"need\": \"any\"", "\"all\"");
   unsupported(R"({"op":"wait","txn":"1","for":["2","3"],"need":1})", "\"need\": 1", "\"all\"");
-  unsupported(R"({"op":"wait","txn":"1","resource":"k"})", "a wait without \"for\"",
-              "the transactions it waits for in \"for\"");
-  unsupported(R"({"op":"holders","resource":"k","txns":["1"],"site":"s"})", "\"op\": \"holders\"",
-              "waits that name their blockers in \"for\"");
+  unsupported(R"({"op":"wait","txn":"1","resource":"k","need":"any"})", "\"need\": \"any\"", "\"all\"");
   unsupported(R"({"op":"mode","coordinators":64})", "\"coordinators\": 64", "1");
 }
 
@@ -237,6 +235,15 @@ TEST_CASE("what the writer writes is what the reader reads") {
   CHECK(wait.blockers == holders);
   CHECK(wait.site == site);
   CHECK(wait.resource == "a\"b\u20ac");
+
+  const auto for_holders = read_one<BeginWait>(wait_line({.txn = TxnId("w"), .holders = {}, .for_holders = true, .site = site, .resource = "k"}));
+  CHECK(for_holders.for_holders);
+  CHECK(for_holders.blockers.empty());
+  const auto held = read_one<Holders>(holders_line(site, "k\xff", holders));
+  CHECK(held.txns == holders);
+  CHECK(held.site == site);
+  CHECK(held.resource == "k\\xff");
+  CHECK(read_one<Holders>(R"({"op":"holders","resource":"","txns":[]})").site == SiteId("0"));
 
   const auto unwait = read_one<EndWait>(unwait_line(holders[0], site, ""));
   CHECK(unwait.txn == holders[0]);

@@ -112,6 +112,24 @@ TEST_CASE("only the cycle is red; those who queue behind it, soft and dotted lin
   CHECK(contains(read(svg_of(picture)), "5 transactions, 4 waits"));
 }
 
+TEST_CASE("a group's members are drawn once, however many wait for them; one that converts beside a reader is no cycle") {
+  const auto for_group = [](const char* waiter, std::uint64_t group) {
+    auto view = wait(waiter, {}, "a", "r");
+    view.wait.groups = {GroupHandle{group}};
+    return view;
+  };
+  coordinator::GraphView graph;
+  graph.waits = {for_group("T1", 7), for_group("T3", 7), for_group("T9", 8)};
+  graph.groups = {{SiteId("a"), GroupHandle{7}, "r", "S", {TxnId("T1"), TxnId("T2")}, 2},
+                  {SiteId("a"), GroupHandle{8}, "r", "U", {TxnId("T9")}, 5}};
+  CHECK(lines(draw(graph)) == std::vector<std::string>{"T1>r", "T3>r", "T9>r", "r>T1", "r>T2", "r>T9"});
+  CHECK(draw(graph).sites[0].resources[0].modes == "X, held by 4 more");
+  graph.waits.push_back(for_group("T2", 7));
+  CHECK(lines(draw(graph)) ==
+        std::vector<std::string>{"T1>r cycle", "T2>r cycle", "T3>r", "T9>r", "r>T1 cycle", "r>T2 cycle", "r>T9"});
+  CHECK(contains(read(svg_of(draw(graph))), "held by (S)"));
+}
+
 TEST_CASE("nobody waits") { CHECK(contains(read(svg_of(draw(coordinator::GraphView{}))), "nobody waits")); }
 
 TEST_CASE("a picture too large to lay out is refused; its DOT is not") {

@@ -54,6 +54,15 @@ std::vector<Golden> requests() {
       {"Delta with the other changes",
        FromAgent(Delta{5, 2, {EndWaitChange{7}, TxnChange{TxnId("T1"), {}}, ForgetTxnChange{TxnId("T2")}}}),
        "95010305" "02" "93" "920107" "9902a25431c00000000000a0" "9203a25432"},
+      {"Delta with a wait for two groups, and nobody by name",
+       FromAgent(Delta{5, 3, {WaitChange{7, {TxnId("T1"), {}, "k", "X", "", {}, {GroupHandle{1}, GroupHandle{300}}}}}}),
+       "95010305" "03" "91" "9b0007a2543190a16ba158a0009090" "9201cd012c"},
+      {"Delta with groups",
+       FromAgent(Delta{5,
+                       4,
+                       {GroupChange{GroupHandle{1}, "k", "S", {TxnId("T2"), TxnId("T3")}}, JoinChange{GroupHandle{1}, TxnId("T4")},
+                        LeaveChange{GroupHandle{1}, TxnId("T2")}, EndGroupChange{GroupHandle{2}}}}),
+       "95010305" "04" "94" "950401a16ba15392a25432a25433" "930501a25434" "930601a25432" "920702"},
       {"Snapshot", FromAgent(Snapshot{5, 3, 0, true, {}}), "970104050300c390"},
       {"Confirmed", FromAgent(Confirmed{9, {{7, TxnId("T2")}}}), "94010509919207a25432"},
       {"Aborted", FromAgent(Aborted{4, Aborted::Outcome::stale, "over"}), "9501060401a46f766572"},
@@ -139,7 +148,8 @@ TEST_CASE("what is malformed is named") {
       {"940102a10505", "Heartbeat.incarnation: found a string, expected an unsigned integer"},
       {"94010205ff", "Heartbeat.number: found a negative integer, expected an unsigned integer"},
       {"94010205cd012c00", "message: 1 bytes after its end"},
-      {"9501030501" "91" "9109", "Delta.changes[0]: found code 9, expected 0 to 3"},
+      {"9501030501" "91" "9109", "Delta.changes[0]: found code 9, expected 0 to 7"},
+      {"9501030501" "91" "9b0007a2543190a16ba158a0009090" "01", "Delta.changes[0].groups: found an integer, expected an array"},
       {"9501030501" "91" "05", "Delta.changes[0]: found an integer, expected a change"},
       {"95010604" "09" "a0", "Aborted.outcome: found 9, expected at most 3"},
       {"9501030501" "91" "9902a25431cb7ff8000000000000" "0000000000a0", "Delta.changes[0].start: is not a finite number"},
@@ -171,6 +181,10 @@ TEST_CASE("what is over a limit is named with the limit") {
   limits.text_bytes = 100;
   const auto wide = encode(Request(FromAgent(Delta{1, 1, {WaitChange{7, a_wait()}}})));
   CHECK(error_of(wide, limits).code == Error::Code::too_large);
+  limits.groups_per_wait = 1;
+  Wait grouped{TxnId("T1"), {}, "k", "X", "", {}, {GroupHandle{1}, GroupHandle{2}}};
+  CHECK(error_of(encode(Request(FromAgent(Delta{1, 1, {WaitChange{7, grouped}}}))), limits).text ==
+        "Delta.changes[0].groups: 2 elements, at most 1 are allowed");
   limits.message_bytes = 8;
   CHECK(error_of(wide, limits).text.find("at most 8 are allowed") != std::string::npos);
 }
@@ -196,9 +210,13 @@ TEST_CASE("a change never takes more bytes than size_bound says") {
     Wait wait{TxnId("t" + text(127)), {}, text(300), text(20), text(1000), std::chrono::microseconds(random())};
     for (std::size_t i = random() % 50; i > 0; --i)
       wait.blockers.push_back({TxnId("b" + text(127)), static_cast<Kind>(random() % 3)});
+    wait.groups.assign(random() % 9, GroupHandle{~0ULL});
+    GroupChange group{GroupHandle{~0ULL}, text(300), text(20), {}};
+    for (const auto& blocker : wait.blockers) group.members.push_back(blocker.txn);
     TxnInfo info{1e300, -1, 1e9, 3, 4, TxnInfo::Class::never, text(500)};
     for (const Change& change : {Change(WaitChange{~0ULL, wait}), Change(EndWaitChange{~0ULL}), Change(TxnChange{wait.waiter, info}),
-                                 Change(ForgetTxnChange{wait.waiter})}) {
+                                 Change(ForgetTxnChange{wait.waiter}), Change(group), Change(JoinChange{group.group, wait.waiter}),
+                                 Change(LeaveChange{group.group, wait.waiter}), Change(EndGroupChange{group.group})}) {
       const auto frame = encode(Request(FromAgent(Delta{0, 0, {change}}))).size() - 6;
       CHECK(frame <= size_bound(change));
     }
