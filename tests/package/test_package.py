@@ -106,7 +106,7 @@ class PackageTest(unittest.TestCase):
         self.assertRegex(run("objdump", "-p", library), r"SONAME +libgordian\.so\.\d+\.\d+\n")
 
     def test_the_programs_run(self):
-        for name in ("gordiand", "gordian", "gordian-postgres"):
+        for name in ("gordiand", "gordian", "gordian-agent", "gordian-postgres"):
             self.assertRegex(" ".join(self.program(self.prefix / "bin" / name, "--version")), r"\d+\.\d+\.\d+")
 
     def test_nothing_installed_knows_the_tree_it_was_built_in(self):
