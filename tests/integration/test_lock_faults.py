@@ -304,7 +304,7 @@ class RestartTest(LockFaultCase):
         seen = []
         for turn in range(4):
             peer = self.new_peer()
-            incarnation, *_ = peer.open(turn + 1)
+            incarnation, *_ = peer.open(turn + 1, ttl_ms=500)
             status, fence, _ = peer.lock(turn + 1, 1, "t", "a", wait_us=None)
             while status == lp.WAITING:
                 status, grants, *_ = peer.reply(turn + 1, 1, 20)

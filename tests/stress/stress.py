@@ -32,9 +32,9 @@ from store import Store  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 SITES = ("berlin", "paris", "rome")
-RESOURCES = 8
-TTL_S = 1.5
-PAUSES_PER_MILLION = (50_000, 2_000)  # of the first client of each kind, and of the others
+RESOURCES = 12
+TTL_S = 1.0
+PAUSES_PER_MILLION = (300_000, 1_000)  # of the first client of each kind, and of the others
 FAULT_EVERY_S = (0.3, 1.0)
 
 
@@ -65,7 +65,7 @@ class Stress:
         """The client of that place, in C++ or Python."""
         self.started += 1
         python = place < self.options.python_clients
-        program = ["/usr/bin/python3", "-B", str(HERE / "lock_worker.py")] if python else [binary(self.options.worker)]
+        program = ["/usr/bin/python3", "-B", str(HERE / "lock_worker.py")] if python else [self.options.worker]
         agents = ",".join(f"{site}={agent.endpoint}" for site, agent in self.agents.items())
         log = self.folder / f"{place:02}-{self.started:05}.log"
         worker = Program([*program, agents, self.store.path, log, self.random.getrandbits(32), round(TTL_S * 1000),
@@ -200,7 +200,7 @@ def main():
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--python-clients", type=int, default=4, help="so many of the clients are Python programs")
-    parser.add_argument("--worker", default="lock_worker", help="the C++ client, in the folder of Gordian's programs")
+    parser.add_argument("--worker", default=str(pathlib.Path(binary("gordiand")).parents[1] / "tests/lock_worker"), help="the C++ client")
     parser.add_argument("--keep", type=pathlib.Path, help="write logs there and keep them")
     options = parser.parse_args()
     print(f"seed {options.seed}, fencing {options.fencing}, durability {options.durability}, {options.clients} clients, "
