@@ -298,15 +298,7 @@ class Transaction:
 
 
 def path_parts(path: Name) -> list[Name]:
-    """`a/b/c`: `a`, `a/b`, `a/b/c`. Raises Invalid for empty parts."""
+    """`a/b/c`: `a`, `a/b`, `a/b/c`."""
     if isinstance(path, bytes):
-        pieces = path.split(b"/")
-        parts: list[Name] = [b"/".join(pieces[:count]) for count in range(1, len(pieces) + 1)]
-        empty = b"" in pieces
-    else:
-        texts = path.split("/")
-        parts = ["/".join(texts[:count]) for count in range(1, len(texts) + 1)]
-        empty = "" in texts
-    if empty:
-        raise errors.Invalid(f"the path {path!r} has an empty part")
-    return parts
+        return [path[:place] for place, byte in enumerate(path) if byte == ord("/")] + [path]
+    return [path[:place] for place, letter in enumerate(path) if letter == "/"] + [path]
