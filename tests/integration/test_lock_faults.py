@@ -4,6 +4,7 @@ Each test has an agent of its own. What the Python client does by itself about f
 """
 
 import concurrent.futures
+import contextlib
 import pathlib
 import random
 import shutil
@@ -28,12 +29,14 @@ class LockFaultCase(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="gordian-lock-faults-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self._programs = self.enterContext(contextlib.ExitStack())  # these end last, also those that are started again
         self.agent = None
 
     def start_agent(self, *options, environment=None):
         """The first one, or the same one again."""
         listen = self.agent.endpoint if self.agent else "tcp://127.0.0.1:*"
-        self.agent = self.enterContext(LockAgent("a", self.folder / "state", *options, listen=listen, environment=environment))
+        self.agent = self._programs.enter_context(
+            LockAgent("a", self.folder / "state", *options, listen=listen, environment=environment))
         return self.agent
 
     def new_peer(self):
@@ -485,8 +488,8 @@ class BadInputTest(LockFaultCase):
 
     def test_modes_schemes_and_ids_that_make_no_sense(self):
         good = [lp.LOCK, 1, 0, 1, "t", None, 0, 0, 0, [["a", "X"]]]
-        changes = [(4, ""), (4, "x" * 129), (7, 9), (9, []), (9, [["a", "Y"]]), (9, [["a", "X"]] * 1001), (9, [["a"]]), (9, "a"), (6, -1), (2, -1),
-                   (0, 99), (1, 99)]
+        changes = [(4, ""), (4, "x" * 129), (7, 9), (9, []), (9, [["a", "Y"]]), (9, [["a", "X"]] * 1001), (9, [["a"]]), (9, "a"), (6, -1),
+                   (2, -1), (0, 99), (1, 99)]
         for number, (place, value) in enumerate(changes, 100):
             request = list(good)
             request[2] = number

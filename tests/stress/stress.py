@@ -68,8 +68,9 @@ class Stress:
         program = ["/usr/bin/python3", "-B", str(HERE / "lock_worker.py")] if python else [self.options.worker]
         agents = ",".join(f"{site}={agent.endpoint}" for site, agent in self.agents.items())
         log = self.folder / f"{place:02}-{self.started:05}.log"
-        worker = Program([*program, agents, self.store.path, log, self.random.getrandbits(32), round(TTL_S * 1000),
-                          PAUSES_PER_MILLION[place not in (0, self.options.python_clients)], RESOURCES], {"PYTHONPATH": str(ROOT / "agents/python")})
+        pauses = PAUSES_PER_MILLION[place not in (0, self.options.python_clients)]
+        worker = Program([*program, agents, self.store.path, log, self.random.getrandbits(32), round(TTL_S * 1000), pauses,
+                          RESOURCES], {"PYTHONPATH": str(ROOT / "agents/python")})
         worker.log = log
         self.stack.callback(worker.close)
         self.workers[place] = worker.start()
@@ -172,7 +173,8 @@ def report(stress, history, violations):
     rows = {
         "grants": history.grants, "writes": stress.store.writes, "writes refused by fence": stress.store.refused,
         "deadlocks broken": history.fails.get("deadlock", 0), "timeouts": history.fails.get("timeout", 0),
-        "leases lost": history.lost.get("lease_lost", 0), "unreachable": history.fails.get("unreachable", 0), "paused before a write": history.pauses,
+        "leases lost": history.lost.get("lease_lost", 0), "unreachable": history.fails.get("unreachable", 0),
+        "paused before a write": history.pauses,
         **{name.replace("_", " "): count for name, count in stress.counts.items()},
         "double grants": kinds.count("double grant"), "fences back": kinds.count("fence back"), "lost updates": stress.store.lost_updates,
     }
