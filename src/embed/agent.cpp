@@ -39,9 +39,9 @@ class SharedAgent : public net::LinkHost, public std::enable_shared_from_this<Sh
         callbacks_(std::move(callbacks)),
         core_(std::move(core), net::steady_now_us()) {}
 
-  tl::expected<void, std::string> start(net::LinkOptions options) {
+  tl::expected<void, std::string> start(const net::DealerSocket::Options& options) {
     caller_ = std::thread([this] { run_callbacks(); });
-    auto link = net::AgentLink::start(std::move(options), *this);
+    auto link = net::AgentLink::start(options, *this);
     if (!link) {
       stop();
       return tl::unexpected(link.error());

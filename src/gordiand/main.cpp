@@ -4,67 +4,19 @@
 // used, 3 the endpoint cannot be bound.
 #include <spdlog/spdlog.h>
 
-#include <csignal>
 #include <filesystem>
-#include <fstream>
 
+#include "daemon/endpoint_file.hpp"
+#include "daemon/log.hpp"
+#include "daemon/stop_on_signal.hpp"
 #include "gordiand/answers.hpp"
 #include "gordiand/journal.hpp"
-#include "gordiand/log.hpp"
 #include "gordiand/settings.hpp"
 
 namespace gordian::gordiand {
 namespace {
 
 constexpr int bad_input = 2, unreachable = 3, fault = 1;
-
-/// The file with the endpoint, for scripts that let gordiand take a free port; gone when the program ends.
-class EndpointFile {
- public:
-  /// Readers see the whole content or no file. Throws std::filesystem::filesystem_error.
-  EndpointFile(std::filesystem::path path, const std::string& endpoint) : path_(std::move(path)) {
-    if (path_.empty()) return;
-    auto temporary = path_;
-    temporary += ".new";
-    std::ofstream file(temporary);
-    file << endpoint << "\n" << std::flush;
-    if (!file)
-      throw std::filesystem::filesystem_error("cannot write", temporary, std::make_error_code(std::errc::io_error));
-    std::filesystem::rename(temporary, path_);
-  }
-  EndpointFile(const EndpointFile&) = delete;
-  EndpointFile& operator=(const EndpointFile&) = delete;
-  ~EndpointFile() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove(path_, ignored);
-  }
-
- private:
-  std::filesystem::path path_;
-};
-
-/// While it lives, SIGTERM and SIGINT stop the server.
-class StopOnSignal {
- public:
-  explicit StopOnSignal(net::CoordinatorServer& server) {
-    server_ = &server;
-    set([](int) { server_->stop(); });
-  }
-  StopOnSignal(const StopOnSignal&) = delete;
-  StopOnSignal& operator=(const StopOnSignal&) = delete;
-  ~StopOnSignal() {
-    set(SIG_IGN);  // the program is ending already
-    server_ = nullptr;
-  }
-
- private:
-  static void set(void (*handler)(int)) {
-    struct sigaction action {};
-    action.sa_handler = handler;
-    for (const int signal : {SIGTERM, SIGINT}) sigaction(signal, &action, nullptr);
-  }
-  inline static net::CoordinatorServer* server_ = nullptr;
-};
 
 /// Opens the history and takes from it what this term needs: its epoch and the sites that are known.
 store::Result<std::optional<store::History>> open_history(const Settings& settings, coordinator::Options& core) {
@@ -96,9 +48,9 @@ int serve(Settings& settings, spdlog::logger& log, Journal& journal) {
     log.error("{}", server.error());
     return unreachable;
   }
-  const StopOnSignal stop_on_signal(*server);
+  const daemon::StopOnSignal stop_on_signal(*server);
   const std::string endpoint = server->endpoint();
-  const EndpointFile endpoint_file(settings.endpoint_file, endpoint);
+  const daemon::EndpointFile endpoint_file(settings.endpoint_file, endpoint);
   log.info("listening on {} (epoch {}, policy {})", endpoint, settings.core.epoch, settings.policy);
   server->run();
   log.info("stopped by a signal");
@@ -115,7 +67,7 @@ int run(int argc, const char* const* argv) {
   settings.read_back();
   settings.core.version = GORDIAN_VERSION;
 
-  const auto log = make_log(settings.log_level, settings.log_format);
+  const auto log = daemon::make_log("gordiand", settings.log_level, settings.log_format);
   auto history = open_history(settings, settings.core);
   if (!history) {
     log->error("{}", history.error().message);

@@ -11,16 +11,10 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "net/sockets.hpp"
 #include "wire/messages.hpp"
 
 namespace gordian::net {
-
-struct LinkOptions {
-  std::string endpoint;
-  std::string routing_id;               ///< unique for this process; 1–255 bytes, the first not zero
-  std::size_t message_bytes = 4u << 20;  ///< larger messages from the coordinator close the connection
-  int send_queue = 10'000;              ///< messages queued for a slow coordinator
-};
 
 /// The agent behind a link. Called on the link's thread only.
 class LinkHost {
@@ -40,7 +34,7 @@ class LinkHost {
 class AgentLink {
  public:
   /// Starts the thread. The error is a sentence about the endpoint.
-  static tl::expected<std::unique_ptr<AgentLink>, std::string> start(LinkOptions options, LinkHost& host);
+  static tl::expected<std::unique_ptr<AgentLink>, std::string> start(const DealerSocket::Options& options, LinkHost& host);
   /// Says farewell, closes, and joins the thread.
   ~AgentLink();
   /// There may be something to send. From any thread.

@@ -32,7 +32,7 @@ struct ServerHooks {
 class CoordinatorServer {
  public:
   /// Binds; the error is a sentence with the endpoint and the reason.
-  static tl::expected<CoordinatorServer, std::string> bind(ServerOptions options, coordinator::Options core,
+  static tl::expected<CoordinatorServer, std::string> bind(const ServerOptions& options, coordinator::Options core,
                                                            ServerHooks hooks);
   CoordinatorServer(CoordinatorServer&&) noexcept;
   CoordinatorServer& operator=(CoordinatorServer&&) noexcept;

@@ -1,4 +1,4 @@
-// What a reactor sleeps on: a ZeroMQ socket, a point in time, and an eventfd that any thread, or a signal handler, may ring.
+// What a reactor sleeps on: ZeroMQ sockets, a point in time, and an eventfd that any thread, or a signal handler, may ring.
 #pragma once
 
 #include <sys/eventfd.h>
@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <initializer_list>
 #include <system_error>
 
 namespace gordian::net {
@@ -27,12 +28,13 @@ class Wakeup {
 
   /// Why a sleep ended; neither means that the time has come, or a signal.
   struct Woken {
-    bool message = false;  ///< the socket has something to receive
+    bool message = false;  ///< one of the sockets has something to receive
     bool rung = false;
   };
-  /// Sleeps until the socket (a zmq::socket_t's handle) has a message, somebody rings, or `until_us` on the steady clock.
-  /// Stops the ringing. Only the reactor's thread.
-  [[nodiscard]] Woken sleep(void* socket, std::int64_t until_us) const;
+  /// Sleeps until one of the sockets (their ZeroMQ handles, at most `sockets_max`) has a message, somebody rings, or `until_us` on
+  /// the steady clock. Stops the ringing. Only the reactor's thread.
+  [[nodiscard]] Woken sleep(std::initializer_list<void*> sockets, std::int64_t until_us) const;
+  static constexpr std::size_t sockets_max = 4;
 
  private:
   void clear() const noexcept {

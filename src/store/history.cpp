@@ -1,13 +1,10 @@
 #include "store/history.hpp"
 
-#include <SQLiteCpp/SQLiteCpp.h>
-#include <SQLiteCpp/VariadicBind.h>
-#include <sqlite3.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <system_error>
+
+#include "store/sqlite_file.hpp"
 
 namespace gordian::store {
 namespace {
@@ -16,10 +13,6 @@ using coordinator::Incident;
 using coordinator::IncidentEdge;
 using coordinator::IncidentTxn;
 
-constexpr int application_id = 0x47524449;  // "GRDI": tells a Gordian history from other SQLite files
-constexpr int schema_version = 1;           // PRAGMA user_version; a change of the tables raises it and adds a step
-
-// Ids and texts are opaque bytes, stored as they are. Unsigned 64-bit numbers are stored with the same bits.
 constexpr const char* schema = R"sql(
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counters VALUES ('epoch', 0);
@@ -46,64 +39,10 @@ CREATE TABLE steps (
   incident INTEGER NOT NULL REFERENCES incidents ON DELETE CASCADE, place INTEGER NOT NULL,
   after_us INTEGER NOT NULL, what TEXT NOT NULL, PRIMARY KEY (incident, place)) WITHOUT ROWID;
 )sql";
-
-/// A file that cannot be used, in words; the caller adds the file's name.
-struct Unusable {
-  std::string why;
-};
-
-std::int64_t bits(std::uint64_t number) { return static_cast<std::int64_t>(number); }
-std::uint64_t number(const SQLite::Column& column) { return static_cast<std::uint64_t>(column.getInt64()); }
+constexpr FileKind kind{"history", 0x47524449 /* "GRDI" */, 1, schema};
 
 /// SQLite has no NaN: it would come back as NULL.
 double storable(double value) { return std::isnan(value) ? 0 : value; }
-
-template <class IdType>
-IdType id(const SQLite::Column& column) {
-  auto parsed = IdType::parse(column.getString());
-  if (!parsed) throw Unusable{"it is damaged: " + parsed.error()};
-  return *std::move(parsed);
-}
-
-int pragma(SQLite::Database& db, const char* name) { return db.execAndGet(std::string("PRAGMA ") + name).getInt(); }
-
-/// True if the file is ours, false if it is empty. Only reads.
-bool recognise(SQLite::Database& db) {
-  const bool empty = db.execAndGet("SELECT count(*) FROM sqlite_master").getInt() == 0;
-  const int application = pragma(db, "application_id"), version = pragma(db, "user_version");
-  if (empty && application == 0 && version == 0) return false;
-  if (application != application_id)
-    throw Unusable{"it is a SQLite database, but not a Gordian history; name another file"};
-  if (version != schema_version)
-    throw Unusable{"it has schema version " + std::to_string(version) + ", this program knows " +
-                   std::to_string(schema_version) + "; use the Gordian that wrote it, or name another file"};
-  const std::string sound = db.execAndGet("PRAGMA quick_check(1)").getString();
-  if (sound != "ok")
-    throw Unusable{"it is damaged (" + sound + "); move it away, or mend it with sqlite3 and its command .recover"};
-  return true;
-}
-
-void create(SQLite::Database& db) {
-  SQLite::Transaction transaction(db, SQLite::TransactionBehavior::IMMEDIATE);
-  db.exec(schema);
-  db.exec("PRAGMA application_id = " + std::to_string(application_id));
-  db.exec("PRAGMA user_version = " + std::to_string(schema_version));
-  transaction.commit();
-}
-
-std::string explain(const SQLite::Exception& error) {
-  switch (error.getErrorCode()) {
-    case SQLITE_NOTADB: return "it is not a SQLite database; name another file";
-    case SQLITE_CORRUPT:
-      return "it is damaged (" + std::string(error.what()) +
-             "); move it away, or mend it with sqlite3 and its command .recover";
-    case SQLITE_CANTOPEN: return "it cannot be opened or made; its directory must exist and be writable";
-    case SQLITE_READONLY: return "it cannot be written; give this user the right to write it";
-    case SQLITE_FULL: return "the disk is full";
-    case SQLITE_BUSY: return "another program keeps it locked";
-    default: return error.what();
-  }
-}
 
 /// Reads what belongs to one incident after the other; its statements are prepared once.
 class PartsReader {
@@ -165,54 +104,18 @@ class PartsReader {
 
 class History::Impl {
  public:
-  Impl(std::filesystem::path file, std::size_t incidents_max)
-      : file_(std::move(file)),
-        incidents_max_(std::max<std::size_t>(incidents_max, 1)),
-        db_(file_.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE, busy_ms) {
-    const bool ours = recognise(db_);
-    db_.exec("PRAGMA journal_mode = WAL");
-    db_.exec("PRAGMA synchronous = NORMAL");
-    db_.exec("PRAGMA foreign_keys = ON");
-    if (!ours) create(db_);
+  Impl(const std::filesystem::path& file, std::size_t incidents_max)
+      : incidents_max_(std::max<std::size_t>(incidents_max, 1)), file_(file, kind) {
     incidents_ = static_cast<std::size_t>(db_.execAndGet("SELECT count(*) FROM incidents").getInt64());
   }
 
-  /// Runs `work`; whatever it throws becomes an error that names the file.
   template <class Work>
-  auto guarded(const char* doing, Work work) const -> Result<decltype(work())> {
-    try {
-      if constexpr (std::is_void_v<decltype(work())>) {
-        work();
-        return {};
-      } else {
-        return work();
-      }
-    } catch (const SQLite::Exception& error) {
-      return tl::unexpected(StoreError{"history " + file_.string() + ": " + doing + ": " + explain(error)});
-    } catch (const Unusable& error) {
-      return tl::unexpected(StoreError{"history " + file_.string() + ": " + doing + ": " + error.why});
-    }
-  }
-
-  template <class... Values>
-  void run(const char* sql, const Values&... values) {
-    SQLite::Statement statement(db_, sql);
-    SQLite::bind(statement, values...);
-    statement.exec();
+  auto guarded(const char* doing, Work work) const {
+    return file_.guarded(doing, work);
   }
 
   std::uint64_t next_epoch() {
-    db_.exec("PRAGMA synchronous = FULL");  // a term given out twice could let two coordinators give orders
-    SQLite::Statement statement(
-        db_,
-        "UPDATE counters SET value = 1 + max(value, (SELECT coalesce(max(epoch), 0) FROM incidents)) "
-        "WHERE name = 'epoch' RETURNING value");
-    if (!statement.executeStep()) throw Unusable{"it is damaged: the epoch is missing"};
-    const std::uint64_t epoch = number(statement.getColumn(0));
-    statement.executeStep();  // the change is committed when the statement has ended
-    statement.reset();
-    db_.exec("PRAGMA synchronous = NORMAL");
-    return epoch;
+    return file_.raise_counter("epoch", 1 + number(db_.execAndGet("SELECT coalesce(max(epoch), 0) FROM incidents")));
   }
 
   void put(const Incident& incident) {
@@ -220,7 +123,7 @@ class History::Impl {
     SQLite::Statement old(db_, "DELETE FROM incidents WHERE id = ?");
     old.bind(1, incident.id);
     const bool replaced = old.exec() > 0;
-    run("INSERT INTO incidents (id, epoch, number, found_unix_us, outcome, policy, why, confirm_us, "
+    file_.run("INSERT INTO incidents (id, epoch, number, found_unix_us, outcome, policy, why, confirm_us, "
         "resolve_us) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         incident.id, bits(incident.epoch), bits(incident.number), incident.found_unix_us,
@@ -228,7 +131,7 @@ class History::Impl {
     put_parts(incident, db_.getLastInsertRowid());
     std::size_t count = incidents_ + (replaced ? 0 : 1);
     if (count > incidents_max_) {
-      run("DELETE FROM incidents WHERE key IN (SELECT key FROM incidents ORDER BY epoch, number LIMIT ?)",
+      file_.run("DELETE FROM incidents WHERE key IN (SELECT key FROM incidents ORDER BY epoch, number LIMIT ?)",
           static_cast<std::int64_t>(count - incidents_max_));
       count = incidents_max_;
     }
@@ -264,8 +167,8 @@ class History::Impl {
     return incidents;
   }
 
-  void remember(const SiteId& site) { run("INSERT OR IGNORE INTO sites VALUES (?)", site.str()); }
-  void forget(const SiteId& site) { run("DELETE FROM sites WHERE site = ?", site.str()); }
+  void remember(const SiteId& site) { file_.run("INSERT OR IGNORE INTO sites VALUES (?)", site.str()); }
+  void forget(const SiteId& site) { file_.run("DELETE FROM sites WHERE site = ?", site.str()); }
 
   std::vector<SiteId> sites() {
     std::vector<SiteId> sites;
@@ -275,11 +178,10 @@ class History::Impl {
   }
 
  private:
-  static constexpr int busy_ms = 2000;
 
   void put_parts(const Incident& incident, std::int64_t key) {
     std::int64_t place = 0;
-    for (const auto& victim : incident.victims) run("INSERT INTO victims VALUES (?, ?, ?)", key, place++, victim.str());
+    for (const auto& victim : incident.victims) file_.run("INSERT INTO victims VALUES (?, ?, ?)", key, place++, victim.str());
     for (const auto& [txn, info, victim] : incident.txns) {
       SQLite::Statement row(db_, "INSERT INTO txns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
       SQLite::bind(row, key, place++, txn.str(), victim ? 1 : 0, 0.0, storable(info.priority), storable(info.locks),
@@ -292,16 +194,16 @@ class History::Impl {
       row.exec();
     }
     for (const auto& edge : incident.edges)
-      run("INSERT INTO edges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", key, place++, edge.waiter.str(),
+      file_.run("INSERT INTO edges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", key, place++, edge.waiter.str(),
           edge.blocker.str(), edge.wait.site.str(), bits(edge.wait.incarnation), bits(edge.wait.sequence),
           edge.resource, edge.mode, edge.detail, storable(edge.age_ms));
     for (const auto& step : incident.steps)
-      run("INSERT INTO steps VALUES (?, ?, ?, ?)", key, place++, step.after_us, step.what);
+      file_.run("INSERT INTO steps VALUES (?, ?, ?, ?)", key, place++, step.after_us, step.what);
   }
 
-  std::filesystem::path file_;
   std::size_t incidents_max_;
-  SQLite::Database db_;
+  SqliteFile file_;
+  SQLite::Database& db_ = file_.db;
   std::size_t incidents_ = 0;
 };
 
@@ -311,18 +213,7 @@ History& History::operator=(History&&) noexcept = default;
 History::~History() = default;
 
 Result<History> History::open(const std::filesystem::path& file, std::size_t incidents_max) {
-  const auto refuse = [&](const std::string& why) {
-    return tl::unexpected(StoreError{"history " + file.string() + ": " + why});
-  };
-  std::error_code none;
-  if (std::filesystem::is_directory(file, none)) return refuse("it is a directory; name a file");
-  try {
-    return History(std::make_unique<Impl>(file, incidents_max));
-  } catch (const SQLite::Exception& error) {
-    return refuse(explain(error));
-  } catch (const Unusable& error) {
-    return refuse(error.why);
-  }
+  return SqliteFile::open(file, kind, [&] { return History(std::make_unique<Impl>(file, incidents_max)); });
 }
 
 Result<std::uint64_t> History::next_epoch() {

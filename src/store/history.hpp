@@ -11,19 +11,12 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <tl/expected.hpp>
 #include <vector>
 
 #include "coordinator/views.hpp"
+#include "store/error.hpp"
 
 namespace gordian::store {
-
-/// What happened, to which file, and what to do.
-struct StoreError {
-  std::string message;
-};
-template <class T>
-using Result = tl::expected<T, StoreError>;
 
 class History {
  public:

@@ -8,9 +8,10 @@ namespace spdlog {
 class logger;
 }
 
-namespace gordian::gordiand {
+namespace gordian::daemon {
 
 /// `level`: debug, info, warn, error; `format`: text or json. Thread-safe.
-[[nodiscard]] std::shared_ptr<spdlog::logger> make_log(const std::string& level, const std::string& format);
+[[nodiscard]] std::shared_ptr<spdlog::logger> make_log(const std::string& program, const std::string& level,
+                                                       const std::string& format);
 
-}  // namespace gordian::gordiand
+}  // namespace gordian::daemon

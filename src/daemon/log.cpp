@@ -1,4 +1,4 @@
-#include "gordiand/log.hpp"
+#include "daemon/log.hpp"
 
 #include <spdlog/formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -9,7 +9,7 @@
 
 #include "text/text.hpp"
 
-namespace gordian::gordiand {
+namespace gordian::daemon {
 namespace {
 
 // spdlog's own patterns do not escape the message: an id with a line break could forge a line.
@@ -44,12 +44,13 @@ class LineFormatter final : public spdlog::formatter {
 
 }  // namespace
 
-std::shared_ptr<spdlog::logger> make_log(const std::string& level, const std::string& format) {
-  auto log = std::make_shared<spdlog::logger>("gordiand", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+std::shared_ptr<spdlog::logger> make_log(const std::string& program, const std::string& level,
+                                         const std::string& format) {
+  auto log = std::make_shared<spdlog::logger>(program, std::make_shared<spdlog::sinks::stderr_sink_mt>());
   log->set_formatter(std::make_unique<LineFormatter>(format == "json"));
   log->set_level(spdlog::level::from_str(level));
   log->flush_on(spdlog::level::debug);
   return log;
 }
 
-}  // namespace gordian::gordiand
+}  // namespace gordian::daemon

@@ -1,0 +1,77 @@
+// A node: the lock server, its reports to the coordinator, and its journal, on one reactor thread.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "agent/agent_core.hpp"
+#include "agent/table_reporter.hpp"
+#include "lease/lock_server.hpp"
+#include "net/node_reactor.hpp"
+#include "node/journal.hpp"
+#include "node/options.hpp"
+#include "store/lock_state.hpp"
+
+namespace gordian::node {
+
+/// For tests: the process kills itself (SIGKILL) right before it sends the n-th reply that grants a lock, which is decided, and
+/// on disk if there is a journal. GORDIAN_FAILPOINT=kill_before_grant:N.
+struct Failpoint {
+  std::uint64_t kill_before_grant = 0;  ///< 0: never
+};
+
+/// Not thread-safe: everything runs on the reactor's thread.
+class Node : private net::NodeHost, private agent::ReportSink {
+ public:
+  Node(const Settings& settings, const store::LockState::Start& start, Journal& journal, std::string instance,
+       std::shared_ptr<spdlog::logger> log, Failpoint failpoint);
+
+  /// Serves until the reactor is stopped.
+  void run(net::NodeReactor& reactor) { reactor.run(*this); }
+  [[nodiscard]] bool holds_nothing() const { return server_.holds_nothing(); }
+
+ private:
+  // NodeHost
+  void received(const std::string& peer, const wire::FromLockClient& message) override;
+  void refused(const std::string& peer, const wire::Error& why) override;
+  tl::expected<std::string, std::string> asked(const wire::Query& query) override;
+  void received(const wire::ToAgent& message) override;
+  void garbled(const std::string& what) override;
+  void work(net::NodeSender& out) override;
+  std::int64_t next_due_us() override;
+  std::optional<wire::FromAgent> farewell() override { return agent_.goodbye(); }
+
+  // ReportSink
+  std::optional<WaitHandle> begin_wait(Wait wait) override;
+  void end_wait(WaitHandle wait) override { agent_.end_wait(wait); }
+  std::optional<GroupHandle> begin_group(std::string resource, std::string mode) override;
+  void join_group(GroupHandle group, const TxnId& txn) override { agent_.join_group(group, txn); }
+  void leave_group(GroupHandle group, const TxnId& txn) override { agent_.leave_group(group, txn); }
+  void end_group(GroupHandle group) override { agent_.end_group(group); }
+  void named(const TxnId& txn) override;
+
+  void carry_out_orders();
+  void carry_out(const agent::AbortCall& call);
+  void send_to_clients(net::NodeSender& out);
+  void check_failpoint(const wire::ToLockClient& message);
+  void complain(const AgentError& error);
+  tl::expected<std::string, std::string> unlock_by_force(const std::string& argument);
+
+  const Settings settings_;
+  const std::uint64_t start_epoch_;
+  const std::shared_ptr<spdlog::logger> log_;
+  Journal& journal_;
+  Failpoint failpoint_;
+  std::uint64_t granted_ = 0;
+  ModeMatrix modes_;
+  agent::AgentCore agent_;
+  agent::TableReporter reporter_;
+  lease::LockServer server_;
+  std::deque<lease::Outgoing> held_;  ///< messages, some of which wait for the journal
+  std::string last_complaint_;
+};
+
+}  // namespace gordian::node
