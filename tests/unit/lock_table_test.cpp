@@ -295,6 +295,29 @@ TEST_CASE("an aborted transaction's waiting call fails, its locks are free, all 
   CHECK(s.lock("T1", "z", S) == "granted");
 }
 
+TEST_CASE("a holder is aborted only while it has held that resource without a break since then") {
+  Scene s;
+  s.lock("T1", "a", X), s.lock("T1", "b", X);
+  CHECK(s.lock("T2", "a", S) == "waits");
+  const auto since = s.table.blockers("a", s.table.resource("a")->waiters.at(0).wait).at(0).since;
+  CHECK_FALSE(s.table.abort_holder(TxnId("T1"), "i1", "a", since - 1));
+  CHECK_FALSE(s.table.abort_holder(TxnId("T2"), "i1", "a", since));  // it only waits
+  CHECK_FALSE(s.table.abort_holder(TxnId("T1"), "i1", "z", since));
+  SUBCASE("it does") {
+    CHECK(s.table.abort_holder(TxnId("T1"), "i1", "a", since));
+    CHECK(s.told() == Told{"T1 aborted: deadlock", "T2 granted"});
+    CHECK(s.lock("T1", "b", X) == "deadlock");
+    CHECK(s.last_error.incident == "i1");
+  }
+  SUBCASE("it let go and came back, as a new transaction") {
+    s.txn("T1").restart({.id = TxnId("T1")});
+    s.end("T2");
+    CHECK(s.lock("T1", "a", X) == "granted");
+    CHECK(s.lock("T3", "a", S) == "waits");
+    CHECK_FALSE(s.table.abort_holder(TxnId("T1"), "i1", "a", since));
+  }
+}
+
 TEST_CASE("an abort that names a wait does nothing once that wait is over") {
   struct Watch : WaitObserver {
     void wait_begun(const WaitBegun& begun) override { wait = begun.wait; }
