@@ -1,8 +1,10 @@
 // The lock table, one transaction after the other: modes, queues, conversion, re-entrance, paths, several resources, limits.
+#include "lock_mirror.hpp"
 #include "lock_scene.hpp"
 
 using namespace gordian;
 using namespace gordian::modes;
+using gordian::test::Mirror;
 using gordian::test::Scene;
 using gordian::test::Told;
 
@@ -296,7 +298,8 @@ TEST_CASE("an aborted transaction's waiting call fails, its locks are free, all 
 }
 
 TEST_CASE("a holder is aborted only while it has held that resource without a break since then") {
-  Scene s;
+  Mirror mirror;  // a table without observer does not know its holders by id
+  Scene s({.observer = &mirror});
   s.lock("T1", "a", X), s.lock("T1", "b", X);
   CHECK(s.lock("T2", "a", S) == "waits");
   const auto since = s.table.blockers("a", s.table.resource("a")->waiters.at(0).wait).at(0).since;
