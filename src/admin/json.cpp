@@ -122,12 +122,6 @@ Json json_of(const Incident& incident) {
 
 // --- reading ---
 
-TxnId txn_id(const Json& json, const std::string& place) {
-  auto id = TxnId::parse(value<std::string>(json, place));
-  if (!id) throw Unexpected{place + ": " + id.error()};
-  return *std::move(id);
-}
-
 WaitId wait_id(const Object& object) {
   return {object.id<SiteId>("site"), object.get<std::uint64_t>("incarnation"), object.get<std::uint64_t>("sequence")};
 }

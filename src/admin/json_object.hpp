@@ -93,6 +93,12 @@ class Object {
   std::string place_;
 };
 
+inline TxnId txn_id(const Json& json, const std::string& place) {
+  auto id = TxnId::parse(value<std::string>(json, place));
+  if (!id) throw Unexpected{place + ": " + id.error()};
+  return *std::move(id);
+}
+
 /// Parses the text and hands its outermost object to `read`; whatever is wrong becomes a sentence.
 template <class Read>
 auto parse(std::string_view json, Read read) -> Parsed<decltype(read(std::declval<const Object&>()))> {

@@ -168,11 +168,7 @@ Parsed<LocksView> parse_locks(std::string_view json) {
 Parsed<ForcedUnlock> parse_forced(std::string_view json) {
   return parse(json, [](const Object& object) {
     ForcedUnlock done{object.get<std::string>("name"), {}, fence_of({object.at("fence"), "fence"})};
-    object.each("aborted", [&](const Json& each, const std::string& place) {
-      auto txn = TxnId::parse(value<std::string>(each, place));
-      if (!txn) throw Unexpected{place + ": " + txn.error()};
-      done.aborted.push_back(*std::move(txn));
-    });
+    object.each("aborted", [&](const Json& each, const std::string& place) { done.aborted.push_back(txn_id(each, place)); });
     return done;
   });
 }

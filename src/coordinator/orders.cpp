@@ -86,7 +86,7 @@ void Resolution::open_case(const Pending& pending, Time now) {
   auto incident = describe(pending, chosen, now);
   Case open{pending.found, {}, {}};
   for (const auto& e : pending.candidate.edges) open.waits.emplace_back(graph::WaitRef{e.site, e.sequence});
-  for (const auto& victim : chosen.victims) open.victims.emplace(victim, VictimState{});
+  for (const auto& victim : chosen.victims) open.victims[victim].known = waits_about(victim);
   if (chosen.victims.empty()) {
     incident.outcome = Incident::Outcome::unresolved;
     incident.steps.push_back({incident.confirm_us, "confirmed; nobody may be aborted: " + listed(chosen.unresolved)});
@@ -132,30 +132,46 @@ void Resolution::give_order(std::uint64_t incident, const TxnId& victim, graph::
                      (attempt == 0 ? "" : ", attempt " + std::to_string(attempt + 1)), now);
 }
 
+/// Calls `f(ref)` for the waits of others that this vertex blocks, directly or as member of a holder group, until it says so.
+void Resolution::each_blocked(graph::Vertex vertex, const std::function<bool(graph::WaitRef)>& f) const {
+  for (const auto edge : graph_.in_edges(vertex)) {
+    const auto from = graph_.source(edge);
+    if (!graph_.is_group(from)) {
+      (void)f(graph_.ref(graph_.wait(edge)));
+      continue;
+    }
+    for (const auto waiting : graph_.in_edges(from))
+      if (graph_.source(waiting) != vertex && f(graph_.ref(graph_.wait(waiting)))) break;
+  }
+}
+
+std::set<graph::WaitRef> Resolution::waits_about(const TxnId& txn) const {
+  std::set<graph::WaitRef> waits;
+  const auto vertex = graph_.find_txn(txn);
+  if (!vertex) return waits;
+  for (const auto wait : graph_.waits(*vertex)) waits.insert(graph_.ref(wait));
+  each_blocked(*vertex, [&](graph::WaitRef ref) {
+    waits.insert(ref);
+    return false;
+  });
+  return waits;
+}
+
 /// The victim was aborted at one site: its locks must go at every other site where it is known.
 void Resolution::order_branches(std::uint64_t incident, const TxnId& victim, Time now) {
   const auto vertex = graph_.find_txn(victim);
   if (!vertex) return;
+  const auto& state = cases_.at(incident).victims.at(victim);
   std::map<graph::SiteSlot, std::pair<graph::WaitRef, wire::Abort::Role>> branches;
   for (const auto wait : graph_.waits(*vertex)) {
     const auto ref = graph_.ref(wait);
-    branches.try_emplace(ref.site, ref, wire::Abort::Role::waiting);
+    if (state.known.contains(ref)) branches.try_emplace(ref.site, ref, wire::Abort::Role::waiting);
   }
-  const auto holds_against = [&](graph::EdgeSlot edge) {
-    const auto ref = graph_.ref(graph_.wait(edge));
+  each_blocked(*vertex, [&](graph::WaitRef ref) {
+    if (!state.known.contains(ref)) return false;
     branches.try_emplace(ref.site, ref, wire::Abort::Role::holding);
-  };
-  for (const auto edge : graph_.in_edges(*vertex)) {
-    const auto from = graph_.source(edge);
-    if (!graph_.is_group(from)) {
-      holds_against(edge);
-      continue;
-    }
-    const auto waiters = graph_.in_edges(from);
-    const auto other = std::find_if(waiters.begin(), waiters.end(), [&](auto e) { return graph_.source(e) != *vertex; });
-    if (other != waiters.end()) holds_against(*other);
-  }
-  const auto& state = cases_.at(incident).victims.at(victim);
+    return true;  // one wait of a group is enough
+  });
   for (const auto& [slot, branch] : branches) {
     if (!state.sites.contains(slot)) give_order(incident, victim, branch.first, branch.second, 0, now);
   }

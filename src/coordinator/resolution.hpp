@@ -6,6 +6,7 @@
 // a deadlock that is being broken already.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -62,6 +63,9 @@ class Resolution {
     bool failed = false;   ///< could not be aborted
     std::size_t open_orders = 0;
     std::set<graph::SiteSlot> sites;  ///< where an order about it was given
+    /// Its waits and those it blocked when the deadlock was confirmed. What came later is perhaps of the transaction that
+    /// its client, told of the abort, has begun anew under the same id: no order may hang on that.
+    std::set<graph::WaitRef> known;
   };
   /// An incident whose orders are out.
   struct Case {
@@ -84,6 +88,8 @@ class Resolution {
   [[nodiscard]] Incident describe(const Pending& pending, const detect::Victims& chosen, Time now) const;
   void give_order(std::uint64_t incident, const TxnId& victim, graph::WaitRef wait, wire::Abort::Role role, unsigned attempt,
                   Time now);
+  [[nodiscard]] std::set<graph::WaitRef> waits_about(const TxnId& txn) const;
+  void each_blocked(graph::Vertex vertex, const std::function<bool(graph::WaitRef)>& f) const;
   void order_branches(std::uint64_t incident, const TxnId& victim, Time now);
   void retry_or_give_up(const Order& order, const std::string& why, bool may_retry, Time now);
   void settle(const Order& order, Time now);

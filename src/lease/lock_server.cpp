@@ -67,7 +67,7 @@ void LockServer::restore() {
 // --- Time ---
 
 void LockServer::advance(ServerTime now) {
-  if (now.steady_us > planned_wake_us_ + options_.stall_us && now.steady_us > now_.steady_us) {
+  if (now.steady_us - options_.stall_us > planned_wake_us_ && now.steady_us > now_.steady_us) {
     shift_us_ += now.steady_us - now_.steady_us;
     counters_.stalled_us += static_cast<std::uint64_t>(now.steady_us - now_.steady_us);
   }
@@ -98,7 +98,9 @@ void LockServer::end_grace() {
   release_held_back();
 }
 
+/// What waits is withdrawn before anything is released: nobody is granted a lock whose own lease ran out as well.
 void LockServer::run_due_leases() {
+  std::vector<Session*> over;
   while (!leases_.empty() && leases_.top().at_us <= lease_now_us()) {
     const Due due = leases_.top();
     leases_.pop();
@@ -107,16 +109,24 @@ void LockServer::run_due_leases() {
     Session& session = it->second;
     if (session.expires_us > due.at_us) {
       leases_.push({session.expires_us, session.id});
-    } else if (session.expired) {
-      finish(session);
+      continue;
+    }
+    if (!session.expired) withdraw_waiting(session);
+    over.push_back(&session);
+  }
+  for (Session* session : over) {
+    if (session->expired || session->lock_delay_us == 0) {
+      finish(*session);
     } else {
-      expire(session);
+      session->expired = true;
+      session->expires_us = lease_now_us() + session->lock_delay_us;
+      leases_.push({session->expires_us, session->id});
     }
   }
 }
 
-/// The lease ran out. What waits is withdrawn before anything is released, so that it is never granted.
-void LockServer::expire(Session& session) {
+/// The lease ran out.
+void LockServer::withdraw_waiting(Session& session) {
   ++counters_.expired_sessions;
   const LockError lost{LockError::Code::lease_lost, "the lease of the session ran out: it was not renewed for " +
                                                         std::to_string(session.ttl_us / 1000) + " ms",
@@ -130,10 +140,6 @@ void LockServer::expire(Session& session) {
     if (known.txn != nullptr && !known.held_back) known.txn->handle->cancel(known.ticket);
   }
   send(session.peer, SessionEnded{session.id, SessionEnded::Why::expired, lost.message});
-  session.expired = true;
-  if (session.lock_delay_us == 0) return finish(session);
-  session.expires_us = lease_now_us() + session.lock_delay_us;
-  leases_.push({session.expires_us, session.id});
 }
 
 /// Releases everything and forgets the session.
@@ -162,7 +168,7 @@ void LockServer::refused(const PeerId& peer, wire::Error why) {
   send(peer, std::move(why));
 }
 
-std::string LockServer::complaint(const wire::OpenSession& m) const {
+std::string LockServer::complaint(const wire::OpenSession& m) {
   const auto& limits = options_.limits;
   const auto in_us = [](std::uint64_t ms) { return static_cast<std::int64_t>(std::min<std::uint64_t>(ms, 1ULL << 40)) * 1000; };
   if (in_us(m.ttl_ms) < limits.ttl_min_us || in_us(m.ttl_ms) > limits.ttl_max_us)
@@ -171,14 +177,15 @@ std::string LockServer::complaint(const wire::OpenSession& m) const {
   if (in_us(m.lock_delay_ms) > limits.lock_delay_max_us)
     return "a lock-delay of " + std::to_string(m.lock_delay_ms) + " ms, expected at most " +
            std::to_string(limits.lock_delay_max_us / 1000) + " ms";
-  if (!sessions_.contains(m.session) && sessions_.size() >= limits.sessions)
-    return "there are " + std::to_string(sessions_.size()) + " sessions already, the limit of this agent (sessions_max)";
+  if (!sessions_.contains(m.session) && sessions_.size() >= limits.sessions) {
+    ++counters_.limit_reached;
+    return "there are " + std::to_string(sessions_.size()) + " sessions already, the limit of this agent (max_sessions)";
+  }
   return {};
 }
 
 void LockServer::on(const PeerId& peer, const wire::OpenSession& m) {
   if (auto wrong = complaint(m); !wrong.empty()) {
-    ++counters_.limit_reached;
     return send(peer, SessionEnded{m.session, SessionEnded::Why::refused, std::move(wrong)});
   }
   const auto it = sessions_.find(m.session);

@@ -161,14 +161,14 @@ class LockServer : private LockEvents {
   [[nodiscard]] bool in_grace() const { return grace_until_us_ > now_.steady_us; }
   void end_grace();
   void run_due_leases();
-  void expire(Session& session);
+  void withdraw_waiting(Session& session);
   void finish(Session& session);
   void restore();
   void on(const PeerId& peer, const wire::OpenSession& m);
   void on(const PeerId& peer, const wire::Renew& m);
   void on(const PeerId& peer, const wire::CloseSession& m);
   void on(const PeerId& peer, const wire::Requests& m);
-  [[nodiscard]] std::string complaint(const wire::OpenSession& m) const;
+  [[nodiscard]] std::string complaint(const wire::OpenSession& m);
   void open(const PeerId& peer, const wire::OpenSession& m);
   [[nodiscard]] Session* find_session(std::uint64_t id);
   void send(const PeerId& peer, wire::ToLockClient message);
@@ -201,6 +201,8 @@ class LockServer : private LockEvents {
                                                       std::uint64_t item);
   /// The transaction is over: it holds nothing here, and everything it asks for fails.
   void doom(Txn& txn, const LockError& error);
+  /// Aborts it without the table's doing.
+  void abort(Txn& txn, const LockError& error);
   void end_txn(Txn& txn);
   wire::LockReply grant(Txn& txn, std::uint64_t request, const std::vector<wire::WantedLock>& items,
                         std::span<const GrantedItem> granted);

@@ -73,7 +73,6 @@ tl::expected<LockServer::Txn*, LockError> LockServer::txn_of(Session& session, c
   }
   if (session.txns.size() >= options_.limits.txns_per_session) {
     txns_.erase(it);
-    ++counters_.limit_reached;
     return tl::unexpected(error(Code::limit, "the session has " + std::to_string(session.txns.size()) +
                                                  " transactions, the limit of this agent; end some"));
   }
@@ -90,6 +89,15 @@ void LockServer::doom(Txn& txn, const LockError& why) {
   if (options_.journal && !txn.holds.empty()) record(TxnGone{txn.handle->id()});
   txn.holds.clear();
   send(txn.session->peer, wire::TxnAborted{txn.session->id, txn.handle->id(), status_of(why.code), why.message, why.incident});
+}
+
+void LockServer::abort(Txn& txn, const LockError& why) {
+  std::vector<std::uint64_t> waiting;
+  for (const auto& [number, known] : txn.session->requests)
+    if (known.txn == &txn && known.reply.status == LockStatus::waiting) waiting.push_back(number);
+  for (const std::uint64_t number : waiting) answer(*txn.session, number, why);
+  txn.handle->release_all();
+  doom(txn, why);
 }
 
 void LockServer::end_txn(Txn& txn) {
@@ -437,8 +445,7 @@ void LockServer::on(Session& session, const wire::ReclaimRequest& r) {
                                                              "the time to reclaim is over"));
     if (!done) {
       const LockError lost = error(Code::lease_lost, "a lock could not be reclaimed: " + done.error().message);
-      it.handle->release_all();
-      doom(it, lost);
+      abort(it, lost);
       return answer(session, r.id.request, lost);
     }
   }
@@ -460,9 +467,14 @@ bool LockServer::abort_holding(const TxnId& txn, const std::string& incident, co
   advance(now);
   const auto blockers = table_.blockers(name, wait);
   if (std::none_of(blockers.begin(), blockers.end(), [&](const BlockerView& b) { return b.txn == txn; })) return false;
-  const bool done = table_.abort(txn, incident);
-  if (done) ++counters_.aborted;
-  return done;
+  const auto it = txns_.find(txn);
+  if (it == txns_.end() || it->second.doom) return false;
+  abort(it->second, {Code::deadlock,
+                     "transaction " + txn.str() + " was aborted to break a deadlock (incident " + incident +
+                         "); its locks are released, start it again",
+                     incident});
+  ++counters_.aborted;
+  return true;
 }
 
 tl::expected<ForcedUnlock, std::string> LockServer::unlock_by_force(const std::string& name, const std::string& why,
@@ -475,12 +487,7 @@ tl::expected<ForcedUnlock, std::string> LockServer::unlock_by_force(const std::s
   for (const HolderView& holder : before->holders) {
     const auto it = txns_.find(holder.txn);
     if (it == txns_.end()) continue;
-    std::vector<std::uint64_t> waiting;
-    for (const auto& [number, known] : it->second.session->requests)
-      if (known.txn == &it->second && known.reply.status == LockStatus::waiting) waiting.push_back(number);
-    for (const std::uint64_t number : waiting) answer(*it->second.session, number, reason);
-    it->second.handle->release_all();
-    doom(it->second, reason);
+    abort(it->second, reason);
     done.aborted.push_back(holder.txn);
   }
   counters_.forced += done.aborted.size();

@@ -64,6 +64,8 @@ bool DealerSocket::send(std::string_view bytes) {
   return impl_->socket.send(zmq::buffer(bytes), zmq::send_flags::dontwait).has_value();
 }
 
+bool DealerSocket::writable() const { return (impl_->socket.get(zmq::sockopt::events) & ZMQ_POLLOUT) != 0; }
+
 bool DealerSocket::receive(const std::function<void(const Frame&)>& f) {
   zmq::message_t body;
   if (!impl_->socket.recv(body, zmq::recv_flags::dontwait)) return false;

@@ -35,6 +35,8 @@ class DealerSocket {
 
   /// False: no connection, or the queue is full; the message is lost.
   [[nodiscard]] bool send(std::string_view bytes);
+  /// Whether send() would keep a message now.
+  [[nodiscard]] bool writable() const;
   /// Calls `f` with the next message; false if there is none.
   bool receive(const std::function<void(const Frame&)>& f);
   /// For Wakeup.

@@ -1,7 +1,10 @@
 #include "net/wakeup.hpp"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <array>
+#include <vector>
 #include <zmq.hpp>
 
 #include "net/clock.hpp"
@@ -25,6 +28,19 @@ Wakeup::Woken Wakeup::sleep(std::initializer_list<void*> sockets, std::int64_t u
   for (std::size_t i = 1; i < count; ++i) woken.message = woken.message || (items[i].revents & ZMQ_POLLIN) != 0;
   if (woken.rung) clear();
   return woken;
+}
+
+void Wakeup::sleep_on(std::span<const int> descriptors, std::int64_t wait_us) const {
+  constexpr std::int64_t longest_us = 3'600'000'000;
+  const auto us = std::clamp<std::int64_t>(wait_us, 0, longest_us);
+  const timespec timeout{.tv_sec = us / 1'000'000, .tv_nsec = us % 1'000'000 * 1000};
+  constexpr std::size_t few = 8;
+  std::array<pollfd, few> inplace{};
+  std::vector<pollfd> many(descriptors.size() < few ? 0 : descriptors.size() + 1);
+  pollfd* items = many.empty() ? inplace.data() : many.data();
+  items[0] = {fd_, POLLIN, 0};
+  for (std::size_t i = 0; i < descriptors.size(); ++i) items[i + 1] = {descriptors[i], POLLIN, 0};
+  if (ppoll(items, descriptors.size() + 1, &timeout, nullptr) > 0 && items[0].revents != 0) clear();
 }
 
 }  // namespace gordian::net

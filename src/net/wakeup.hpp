@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <system_error>
 
 namespace gordian::net {
@@ -35,6 +36,9 @@ class Wakeup {
   /// the steady clock. Stops the ringing. Only the reactor's thread.
   [[nodiscard]] Woken sleep(std::initializer_list<void*> sockets, std::int64_t until_us) const;
   static constexpr std::size_t sockets_max = 4;
+  /// Sleeps on the sockets' descriptors instead, so that it may be done outside the lock that guards the sockets: until one of
+  /// them becomes readable, somebody rings, or `wait_us` are over.
+  void sleep_on(std::span<const int> descriptors, std::int64_t wait_us) const;
 
  private:
   void clear() const noexcept {

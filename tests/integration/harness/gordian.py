@@ -1,4 +1,4 @@
-"""The programs of Gordian: the coordinator, the PostgreSQL agent, and the command line."""
+"""The programs of Gordian: the coordinator, the agents, and the command line."""
 
 import contextlib
 import json
@@ -45,15 +45,14 @@ class Gordian:
                    lambda: f"sites {names} are complete: {self.status()}", 0.02)
 
 
-class Gordiand(Program):
-    """The coordinator on a free port (or on `listen`). `.endpoint` is where it listens, `.cli` asks it."""
+class Listener(Program):
+    """A program that listens on a free port (or on `listen`) and writes where into a file: `.endpoint`."""
 
-    def __init__(self, *arguments, listen="tcp://127.0.0.1:*", history=None, environment=None):
+    def __init__(self, name, *arguments, listen="tcp://127.0.0.1:*", environment=None):
         super().__init__([], environment)
-        self.history = history or str(self.folder / "history.db")
         self._endpoint_file = self.folder / "endpoint"
-        self.arguments = [binary("gordiand"), "--listen", listen, "--endpoint-file", str(self._endpoint_file),
-                          "--history", self.history, *(str(argument) for argument in arguments)]
+        self.arguments = [binary(name), "--listen", listen, "--endpoint-file", str(self._endpoint_file),
+                          *(str(argument) for argument in arguments)]
         self.endpoint = None
 
     def start(self):
@@ -61,11 +60,30 @@ class Gordiand(Program):
 
         def written():
             if not self.running():
-                raise AssertionError(f"gordiand ended with {self.process.returncode}:\n{self.stderr}")
+                raise AssertionError(f"{self.arguments[0]} ended with {self.process.returncode}:\n{self.stderr}")
             return self._endpoint_file.exists() and self._endpoint_file.read_text().strip()
 
-        self.endpoint = wait_until(written, 10, lambda: f"gordiand listens:\n{self.stderr}")
+        self.endpoint = wait_until(written, 10, lambda: f"{self.arguments[0]} listens:\n{self.stderr}")
         return self
+
+
+class LockAgent(Listener):
+    """gordian-agent for `site`. A second one with the same `state` and `listen` is the first one, started again."""
+
+    def __init__(self, site, state, *arguments, coordinator="", listen="tcp://127.0.0.1:*", environment=None):
+        super().__init__("gordian-agent", "--site", site, "--state", state, "--coordinator", coordinator, *arguments, listen=listen,
+                         environment=environment)
+        self.site = site
+        self.state_file = str(state)
+
+
+class Gordiand(Listener):
+    """The coordinator. `.cli` asks it."""
+
+    def __init__(self, *arguments, listen="tcp://127.0.0.1:*", history=None, environment=None):
+        super().__init__("gordiand", *arguments, listen=listen, environment=environment)
+        self.history = history or str(self.folder / "history.db")
+        self.arguments[1:1] = ["--history", self.history]  # before what a test says of it
 
     @property
     def cli(self):
