@@ -105,6 +105,7 @@ void ClientHost::lead(std::unique_lock<std::mutex>& lock, Caller& caller) {
   if (receiver_ == Receiver::keeper) keeper_bell_.ring();
   receiver_ = Receiver::caller;
   leader_ = &caller;
+  leads_since_ = net::boot_now_us();
   while (!caller.result) {
     wake_keeper();
     sleep(lock, caller_bell_, caller_sleeps_until_);
@@ -120,7 +121,7 @@ void ClientHost::leave() {
   const auto next = std::find_if(followers_.begin(), followers_.end(), [](const Caller* caller) { return !caller->result; });
   if (next != followers_.end()) {
     (*next)->wake.notify_one();
-  } else if (keeper_rests_ || !callbacks_waiting_.empty()) {
+  } else if (std::exchange(keeper_rests_, false) || !callbacks_waiting_.empty()) {
     keeper_wake_.notify_one();
   }
   if (!callbacks_due_.empty()) keeper_wake_.notify_one();
@@ -254,17 +255,20 @@ void ClientHost::keep() {
   }
 }
 
-/// While a caller receives, or did a moment ago.
+/// While a caller receives, or did a moment ago. Callers that come and go all the time wake nobody: only one that has been
+/// receiving for long lets the keeper rest without a time, and wakes it when it leaves.
 void ClientHost::rest(std::unique_lock<std::mutex>& lock) {
-  if (receiver_ == Receiver::caller) {
+  const auto wanted = [this] {
+    return stopping_ || !callbacks_due_.empty() || (receiver_ == Receiver::nobody && !callbacks_waiting_.empty());
+  };
+  const Micros now = net::boot_now_us();
+  if (receiver_ == Receiver::caller && now >= leads_since_ + quiet_us) {
     keeper_rests_ = true;
-    keeper_wake_.wait(lock, [this] { return stopping_ || !callbacks_due_.empty() || receiver_ != Receiver::caller; });
+    keeper_wake_.wait(lock, [&] { return wanted() || !keeper_rests_; });
     keeper_rests_ = false;
   } else {
-    const Micros left = std::min(quiet_since_ + quiet_us, core_.next_due()) - net::boot_now_us();
-    keeper_wake_.wait_for(lock, std::chrono::microseconds(std::max<Micros>(left, 1)), [this] {
-      return stopping_ || !callbacks_due_.empty() || (receiver_ == Receiver::nobody && !callbacks_waiting_.empty());
-    });
+    const Micros until = receiver_ == Receiver::caller ? now + quiet_us : std::min(quiet_since_ + quiet_us, core_.next_due());
+    keeper_wake_.wait_for(lock, std::chrono::microseconds(std::max<Micros>(until - now, 1)), wanted);
   }
 }
 

@@ -123,6 +123,7 @@ class ClientHost {
   Micros keeper_sleeps_until_ = 0;
   bool keeper_rests_ = false;  ///< without a time: whoever leaves wakes it
   Micros quiet_since_ = 0;     ///< when the last caller left
+  Micros leads_since_ = 0;     ///< when the leader began to receive
   std::vector<Caller*> followers_;
   std::unordered_map<lease::CallKey, Caller*> callers_;
   std::unordered_map<lease::CallKey, Done> callbacks_waiting_;

@@ -3,7 +3,6 @@
 // Order of locks: the reporter's mutex, then the agent's. Neither is held while the table is called, which calls back here.
 #include <gordian/table_agent.hpp>
 
-#include <algorithm>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -60,9 +59,12 @@ class TableAgent::Impl final : private WaitObserver, private agent::ReportSink {
   }
 
   bool abort_holder(const AbortOrder& order, const agent::TableReporter::TableWait& wait) {
-    const auto blockers = table_.blockers(wait.resource, wait.number);
-    return std::any_of(blockers.begin(), blockers.end(), [&](const BlockerView& b) { return b.txn == order.victim; }) &&
-           table_.abort(order.victim, order.incident);
+    for (const BlockerView& blocker : table_.blockers(wait.resource, wait.number)) {
+      if (blocker.txn != order.victim) continue;
+      return blocker.kind == Kind::hard ? table_.abort_holder(order.victim, order.incident, wait.resource, blocker.since)
+                                        : table_.abort(order.victim, order.incident);
+    }
+    return false;
   }
 
   /// The end of a wait may be on its way here still, in the hands of another thread: only the table knows what stands now.
