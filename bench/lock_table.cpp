@@ -13,12 +13,12 @@
 #include <random>
 #include <thread>
 
+#include "common.hpp"
 #include "lock_contestants.hpp"
 
 namespace gordian::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
 
 constexpr std::size_t names = 1'000'000;
@@ -53,12 +53,6 @@ double batch(Contestant& contestant, const std::vector<std::vector<char>>& keys)
   const std::chrono::duration<double, std::micro> took = Clock::now() - start;
   for (auto& other : others) other.join();
   return static_cast<double>(keys.size() * keys[0].size() / key_bytes) / took.count();
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
 using Contestants = std::vector<std::unique_ptr<Contestant>>;

@@ -14,33 +14,19 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <thread>
-#include <zmq.hpp>
 
 #include "child.hpp"
+#include "common.hpp"
 #include "wire/codec.hpp"
 
 namespace gordian::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
 using namespace std::chrono_literals;
 
-constexpr auto give_up_after = 10s;
 // Before each measurement everything comes to rest, so that both kinds find sleeping threads.
 constexpr auto rest = 2ms;
-
-double us_since(Clock::time_point start, Clock::time_point end = Clock::now()) {
-  return std::chrono::duration<double, std::micro>(end - start).count();
-}
-
-[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
-
-template <class Condition>
-void wait_until(Condition condition, const std::string& what) {
-  for (const auto deadline = Clock::now() + give_up_after; !condition(); std::this_thread::sleep_for(200us))
-    if (Clock::now() > deadline) fail("not within 10 s: " + what);
-}
 
 TxnId txn(int number, int round) { return TxnId("T" + std::to_string(number) + "-" + std::to_string(round)); }
 
@@ -72,40 +58,7 @@ void run_holder(const std::string& endpoint) {
   }
 }
 
-void run_echo(const std::string& endpoint) {
-  zmq::context_t context;
-  zmq::socket_t router(context, zmq::socket_type::router);
-  router.bind(endpoint);
-  std::cout << router.get(zmq::sockopt::last_endpoint) << std::endl;
-  for (;;) {
-    zmq::message_t id;
-    zmq::message_t body;
-    if (!router.recv(id) || !router.recv(body)) continue;
-    router.send(id, zmq::send_flags::sndmore);
-    router.send(body, zmq::send_flags::none);
-  }
-}
-
 // --- This process ---
-
-class Dealer {
- public:
-  explicit Dealer(const std::string& endpoint) : socket_(context_, zmq::socket_type::dealer) {
-    socket_.set(zmq::sockopt::linger, 0);
-    socket_.set(zmq::sockopt::rcvtimeo, 10'000);
-    socket_.connect(endpoint);
-  }
-  zmq::message_t ask(const std::string& message) {
-    zmq::message_t answer;
-    socket_.send(zmq::buffer(message), zmq::send_flags::none);
-    if (!socket_.recv(answer)) fail("no answer within 10 s");
-    return answer;
-  }
-
- private:
-  zmq::context_t context_;
-  zmq::socket_t socket_;
-};
 
 class Coordinator {
  public:
@@ -164,12 +117,6 @@ struct Samples {
   std::vector<double> resolution_us;
 };
 
-double percentile(std::vector<double> values, double p) {
-  const auto at = values.begin() + static_cast<std::ptrdiff_t>(p / 100 * static_cast<double>(values.size() - 1) + 0.5);
-  std::nth_element(values.begin(), at, values.end());
-  return *at;
-}
-
 std::string encoded_closing_wait() {
   const wire::Delta delta{1'700'000'000'000'000, 1000, {wire::WaitChange{1000, wait_for(txn(2, 1000), txn(1, 1000))}}};
   return wire::encode(wire::Request(wire::FromAgent(delta)));
@@ -177,18 +124,15 @@ std::string encoded_closing_wait() {
 
 /// One transport: batches of rounds, in each of which both are measured in turn.
 std::vector<Samples> measure(const std::string& transport, int batches, int rounds) {
-  const auto folder = std::filesystem::temp_directory_path() / ("gordian-bench-" + std::to_string(getpid()) + "-" + transport);
-  std::filesystem::create_directory(folder);
-  const std::shared_ptr<void> remove(nullptr, [&](void*) { std::filesystem::remove_all(folder); });
+  const TemporaryFolder folder(transport);
   const auto listen = [&](const char* name) {
-    return transport == "ipc" ? "ipc://" + (folder / name).string() : std::string("tcp://127.0.0.1:*");
+    return transport == "ipc" ? "ipc://" + (folder / name) : std::string("tcp://127.0.0.1:*");
   };
   const auto self = own_folder() + "/resolution_latency";
-  const auto endpoint_file = (folder / "endpoint").string();
+  const auto endpoint_file = folder / "endpoint";
   Child gordiand({own_folder() + "/gordiand", "--listen", listen("gordiand"), "--endpoint-file", endpoint_file, "--history",
-                  (folder / "history.db").string(), "--log-level", "error"});
-  std::string endpoint;
-  wait_until([&] { return bool(std::getline(std::ifstream(endpoint_file), endpoint)); }, "gordiand listens");
+                  folder / "history.db", "--log-level", "error"});
+  const std::string endpoint = endpoint_in(endpoint_file);
   Child holder({self, "--role", "holder", "--endpoint", endpoint});
   Child echo({self, "--role", "echo", "--endpoint", listen("echo")});
 
@@ -253,13 +197,6 @@ void print_table(const Json& result) {
   }
 }
 
-std::string cpu_model() {
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  for (std::string line; std::getline(cpuinfo, line);)
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  return "unknown processor";
-}
-
 int run(int argc, char** argv) {
   int rounds = 300;
   int batches = 5;
@@ -280,7 +217,7 @@ int run(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   if (role == "holder") return run_holder(endpoint), 0;
-  if (role == "echo") return run_echo(endpoint), 0;
+  if (role == "echo") run_echo(endpoint);
 
   Json result{{"cpu", cpu_model()}, {"cores", std::thread::hardware_concurrency()}, {"batches", batches}, {"rounds", rounds},
               {"message_bytes", encoded_closing_wait().size()}, {"transports", Json::array()}};

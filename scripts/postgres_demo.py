@@ -1,23 +1,20 @@
-"""Two transactions that cross on two PostgreSQL servers: the story of scripts/demo, and its measurements.
+"""Two transactions that cross on two PostgreSQL servers: the story of scripts/demo postgres, and its measurements.
 
 Starts everything it needs through the integration tests' harness and stops it again, on Ctrl-C too.
 """
 
 import argparse
 import contextlib
-import pathlib
 import random
-import signal
 import statistics
 import sys
 import time
 
 import psycopg2
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "integration"))
+from demo_stage import ROOT, Failed, play, show_incident
 
-from harness import Gordiand, PostgresAgent, PostgresServer, cpu_seconds, wait_until  # noqa: E402
+from harness import Gordiand, PostgresAgent, PostgresServer, cpu_seconds, wait_until
 
 HANG_S = 5.0  # how long the first crossing is left alone
 LIMIT_S = 30.0  # a deadlock that stands longer is a failure of Gordian
@@ -31,32 +28,6 @@ from pg_locks lock join pg_stat_activity waiter using (pid)
 cross join unnest(pg_blocking_pids(lock.pid)) as blocking (pid)
 join pg_stat_activity blocker on blocker.pid = blocking.pid
 where not lock.granted"""
-
-
-class Screen:
-    """Short lines; bold, red and a running timer only on a terminal."""
-
-    def __init__(self):
-        self._terminal = sys.stdout.isatty()
-
-    def say(self, text=""):
-        print(text, flush=True)
-
-    def title(self, text):
-        self.say(f"\n\033[1m{text}\033[0m" if self._terminal else f"\n{text}")
-
-    def red(self, text):
-        return f"\033[31m{text}\033[0m" if self._terminal else text
-
-    def run_timer(self, since, limit_s, over):
-        """Shows the time since `since` until `over` says so or the limit is reached; what `over` said."""
-        while not (said := over()) and time.monotonic() - since < limit_s:
-            if self._terminal:
-                print(f"\r  {time.monotonic() - since:4.1f} s", end="", flush=True)
-            time.sleep(0.02)
-        if self._terminal:
-            print("\r        \r", end="", flush=True)
-        return said
 
 
 class Transaction:
@@ -107,10 +78,6 @@ class Crossing:
         self.two.give_up()
 
 
-class Failed(Exception):
-    """The demo did not go as promised; the text says where."""
-
-
 def resolve(crossing, screen=None):
     """Waits until Gordian has broken the crossing: (victim, winner), the winner not committed yet."""
     if screen:
@@ -159,8 +126,8 @@ def show_hang(screen, servers):
         crossing.give_up()
 
 
-def show_incident(screen, gordian, victim):
-    """Prints the newest incident and draws it."""
+def newest_incident(gordian, victim):
+    """The id of the newest incident, which must have that victim."""
     def newest():
         incidents = [i for i in gordian.deadlocks()["incidents"] if i["outcome"] != "resolving"]
         return incidents[0] if incidents else None
@@ -168,17 +135,7 @@ def show_incident(screen, gordian, victim):
     incident = wait_until(newest, LIMIT_S, lambda: f"the incident is stored: {gordian.deadlocks()}")
     if incident["victims"] != [victim.name]:
         raise Failed(f"the incident names {incident['victims']} as victims, and it was {victim.name}")
-    screen.title(f"3. The incident: gordian deadlocks --incident {incident['id']}")
-    shown = gordian.run("deadlocks", "--incident", incident["id"])
-    screen.say("\n".join("  " + line for line in shown.stdout.rstrip().splitlines()))
-    folder = ROOT / "demo"
-    folder.mkdir(exist_ok=True)
-    for form in ("dot", "svg"):
-        drawn = gordian.run("graph", "--incident", incident["id"], "--format", form)
-        if drawn.returncode != 0:
-            raise Failed(f"gordian graph --format {form}: {drawn.stderr}")
-        (folder / f"incident.{form}").write_text(drawn.stdout)
-    screen.say("\n  Pictures: demo/incident.svg, demo/incident.dot")
+    return incident["id"]
 
 
 def show_rescue(screen, servers):
@@ -197,7 +154,9 @@ def show_rescue(screen, servers):
             raise Failed(f"half a transaction was committed: {balances}")
         screen.say(f"  {winner.name} went on after {1000 * crossing.seconds(winner):.0f} ms and committed: its money has moved,"
                    f" {balances['a']} at a and {balances['b']} at b")
-        show_incident(screen, gordian, victim)
+        incident = newest_incident(gordian, victim)
+        screen.title(f"3. The incident: gordian deadlocks --incident {incident}")
+        show_incident(screen, gordian, incident, ROOT / "demo")
 
 
 def tell_story(screen):
@@ -253,30 +212,12 @@ def measure(screen, rounds):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="scripts/demo postgres", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, metavar="N", help="measure N rounds instead of telling the story")
     arguments = parser.parse_args()
     if arguments.rounds is not None and arguments.rounds < 1:
         parser.error("--rounds needs at least 1")
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    screen = Screen()
-    try:
-        if arguments.rounds:
-            measure(screen, arguments.rounds)
-        else:
-            tell_story(screen)
-    except Failed as failure:
-        print(f"demo: {failure}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
-    screen.say()
-    return 0
+    return play(lambda screen: measure(screen, arguments.rounds) if arguments.rounds else tell_story(screen))
 
 
 if __name__ == "__main__":

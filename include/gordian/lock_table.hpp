@@ -151,6 +151,7 @@ struct WaitBegun {
   std::size_t need;  ///< so many of the call's waits must end for it to go on…
   std::size_t of;    ///< …of so many: as `need`, unless it is a call for any or some of several
   std::uint64_t step;
+  std::uint64_t start;  ///< the waiter's TxnOptions::start
 };
 
 /// Who waits for whom, in O(modes) events per change, however long the queue. Called like LockEvents; per resource the
@@ -277,6 +278,8 @@ class LockTable {
   /// `deadlock` and the incident, its locks are released. With `waiting`: only while that wait still stands.
   /// False if nothing was done: unknown, ended or aborted already, or that wait is over.
   bool abort(const TxnId& txn, std::string_view incident, std::optional<WaitNumber> waiting = std::nullopt);
+  /// The same for one that was chosen elsewhere: only while it has held `key` without a break since `step` (held_since).
+  bool abort_holder(const TxnId& txn, std::string_view incident, std::string_view key, std::uint64_t step);
   /// The same for a session that is over: `lease_lost`. `why` is shown.
   bool lose_lease(const TxnId& txn, std::string_view why);
 

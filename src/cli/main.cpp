@@ -1,13 +1,16 @@
-// gordian, the command line: asks a coordinator, draws and tells what it answers, and replays traces.
+// gordian, the command line: asks a coordinator, draws and tells what it answers, runs commands under a lock, shows locks, and
+// replays traces.
 //
-// Exit codes: 0 fine, 1 the answer is no (no such incident, an expectation failed), 2 wrong usage or bad input, 3 the
-// coordinator does not answer, 4 it refuses. Data goes to stdout, everything else to stderr.
+// Exit codes: 0 fine, 1 the answer is no (no such incident, no lock in time), 2 wrong usage or bad input, 3 the coordinator or
+// agent does not answer, 4 it refuses; of `gordian lock` the command's own. Data goes to stdout, everything else to stderr.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <iostream>
 
 #include "admin/json.hpp"
+#include "cli/lock_commands.hpp"
 #include "cli/present.hpp"
 #include "cli/replay.hpp"
 #include "config/duration.hpp"
@@ -186,7 +189,7 @@ int replay(Arguments& arguments) {
 
 int run(int argc, const char* const* argv) {
   Arguments arguments;
-  CLI::App app("Looks at a Gordian coordinator, and replays wait-for traces.", "gordian");
+  CLI::App app("Looks at a Gordian coordinator, holds and shows locks, and replays wait-for traces.", "gordian");
   app.set_version_flag("--version", "gordian " GORDIAN_VERSION, "print the version and exit");
   app.set_help_flag("-h,--help", "print this text and exit");
   app.add_option("--coordinator", arguments.coordinator, "its endpoint, default " + arguments.coordinator)
@@ -201,17 +204,24 @@ int run(int argc, const char* const* argv) {
   const auto* graph_command = add_graph(app, arguments);
   const auto* deadlocks_command = add_deadlocks(app, arguments);
   const auto* replay_command = add_replay(app, arguments);
+  LockCommands lock_commands(app);
   app.footer(
       "'gordian COMMAND --help' says more. Exit codes: 0 fine, 1 the answer is no, 2 wrong usage or bad input,\n"
       "3 the coordinator does not answer, 4 it refuses.");
+  // What stands after "--" is another program's command line, and none of CLI11's business.
+  const auto* const* end = std::find(argv, argv + argc, std::string_view("--"));
+  const std::vector<std::string> command(end == argv + argc ? end : end + 1, argv + argc);
   try {
-    app.parse(argc, argv);
+    app.parse(static_cast<int>(end - argv), argv);
   } catch (const CLI::Success& wanted) {
     return app.exit(wanted);  // --help, --version
   } catch (const CLI::ParseError& error) {
     std::cerr << "gordian: " << error.what() << "\nRun 'gordian --help' for the commands and options.\n";
     return bad_input;
   }
+  const auto timeout = config::parse_duration(arguments.timeout);
+  if (!timeout) return finish(tl::unexpected(Failure{bad_input, "--timeout: " + timeout.error()}), "");
+  if (const auto code = lock_commands.run(std::chrono::ceil<std::chrono::milliseconds>(*timeout), command)) return *code;
   if (arguments.format.empty() && graph_command->parsed()) arguments.format = "dot";
   if (status_command->parsed()) return finish(status(arguments), "");
   if (deadlocks_command->parsed()) return finish(deadlocks(arguments), "");

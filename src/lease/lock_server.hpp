@@ -33,8 +33,8 @@ using PeerId = std::string;
 
 struct ServerLimits {
   std::size_t sessions = 200'000;
-  std::size_t txns_per_session = 10'000;
-  std::size_t requests_per_session = 10'000;  ///< waiting, or answered and not yet known to have arrived
+  std::size_t txns_per_session = 100'000;
+  std::size_t requests_per_session = 100'000;  ///< waiting, or answered and not yet known to have arrived
   std::size_t held_back = 100'000;            ///< requests that wait for the end of the grace period
   std::int64_t ttl_min_us = 100'000;
   std::int64_t ttl_max_us = 3'600'000'000;

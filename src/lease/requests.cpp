@@ -438,7 +438,11 @@ void LockServer::on(Session& session, const wire::ReclaimRequest& r) {
   if (it.doom) return answer(session, r.id.request, *it.doom);
   for (const auto& held : r.holds) {
     const auto known = it.holds.find(held.name);
-    if (known != it.holds.end() && known->second.shown == Fence{held.fence.epoch, held.fence.counter}) continue;
+    // Claiming less is fine: the answer to an upgrade was lost with the server before.
+    const auto mode = table_.modes().find(held.mode);
+    if (known != it.holds.end() && mode && table_.modes().covers(known->second.mode, *mode) &&
+        known->second.shown >= Fence{held.fence.epoch, held.fence.counter})
+      continue;
     auto done = in_grace() && known == it.holds.end()
                     ? reclaim(it, held, r.id.request, 0)
                     : tl::unexpected(error(Code::lease_lost, "the agent was started again and does not know this lock to be held; "

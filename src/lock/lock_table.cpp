@@ -90,13 +90,23 @@ LockTable::~LockTable() = default;
 
 LockTxn LockTable::begin(TxnOptions options) { return LockTxn(table_->begin(std::move(options))); }
 
+namespace {
+
+LockError deadlock(const TxnId& txn, std::string_view incident) {
+  return {LockError::Code::deadlock,
+          "transaction " + txn.str() + " was aborted to break a deadlock (incident " + std::string(incident) +
+              "); its locks are released, start it again",
+          std::string(incident)};
+}
+
+}  // namespace
+
 bool LockTable::abort(const TxnId& txn, std::string_view incident, std::optional<WaitNumber> waiting) {
-  return table_->abort(txn,
-                       {LockError::Code::deadlock,
-                        "transaction " + txn.str() + " was aborted to break a deadlock (incident " +
-                            std::string(incident) + "); its locks are released, start it again",
-                        std::string(incident)},
-                       waiting);
+  return table_->abort(txn, deadlock(txn, incident), waiting);
+}
+
+bool LockTable::abort_holder(const TxnId& txn, std::string_view incident, std::string_view key, std::uint64_t step) {
+  return table_->abort_holder(txn, deadlock(txn, incident), key, step);
 }
 
 bool LockTable::lose_lease(const TxnId& txn, std::string_view why) {

@@ -155,17 +155,44 @@ bool Table::abort(Core& core, const LockError& error, std::optional<WaitNumber> 
   const Guard guard(core.lock);
   if (core.ended || core.doom) return false;
   if (waiting && !withdraw_wait(core, *waiting, after)) return false;
+  doom(core, error, after);
+  return true;
+}
+
+void Table::doom(Core& core, const LockError& error, Aftermath& after) {
   core.doom = std::make_unique<LockError>(error);
   release_everything(core, error, after);
   after.notices.push_back(
       {.kind = Notice::Kind::aborted, .party = core.party(), .ticket = {}, .tag = 0, .items = {}, .error = error});
-  return true;
 }
 
 bool Table::abort(const TxnId& txn, const LockError& error, std::optional<WaitNumber> waiting) {
   Aftermath after;
   bool done = false;
   for (const CoreRef& core : rules_.registry.find(txn)) done = abort(*core, error, waiting, after) || done;
+  run(after);
+  return done;
+}
+
+bool Table::holds_since(Core& core, std::string_view key, std::uint64_t since) const {
+  const std::uint64_t hash = hash_key(key, options_.hash_seed);
+  Shard& shard = shard_of(hash);
+  const Guard guard(shard.lock);
+  Head* head = shard.find(static_cast<std::uint32_t>(hash), key);
+  const std::size_t place = head != nullptr ? core.held.find(head) : HeldList::npos;
+  return place != HeldList::npos && hold_of(*head, core.held[place].request).fence <= since;
+}
+
+// The check and the end are one step under the transaction's lock: it takes and gives back nothing in between.
+bool Table::abort_holder(const TxnId& txn, const LockError& error, std::string_view key, std::uint64_t since) {
+  Aftermath after;
+  bool done = false;
+  for (const CoreRef& core : rules_.registry.find(txn)) {
+    const Guard guard(core->lock);
+    if (core->ended || core->doom || !holds_since(*core, key, since)) continue;
+    doom(*core, error, after);
+    done = true;
+  }
   run(after);
   return done;
 }

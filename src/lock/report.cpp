@@ -48,7 +48,8 @@ void Shard::report_wait(Head& head, Request& request, Share share) {
                  .ticket = Ticket{request.ticket},
                  .need = share.need,
                  .of = share.of,
-                 .step = step_});
+                 .step = step_,
+                 .start = request.txn->options.start});
 }
 
 void Shard::report_wait_over(Head& head, Request& request) {

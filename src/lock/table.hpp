@@ -94,6 +94,7 @@ class Table {
   bool cancel(Core& core, Ticket ticket);
 
   bool abort(const TxnId& txn, const LockError& error, std::optional<WaitNumber> waiting);
+  bool abort_holder(const TxnId& txn, const LockError& error, std::string_view key, std::uint64_t since);
   void expire(Micros now);
   [[nodiscard]] Micros next_deadline() const;
 
@@ -127,6 +128,8 @@ class Table {
   tl::expected<void, LockError> give_up(Core& core, std::string_view key, const Item* undone, Aftermath& after);
   void release_everything(Core& core, const LockError& why, Aftermath& after);
   bool abort(Core& core, const LockError& error, std::optional<WaitNumber> waiting, Aftermath& after);
+  void doom(Core& core, const LockError& error, Aftermath& after);
+  [[nodiscard]] bool holds_since(Core& core, std::string_view key, std::uint64_t since) const;
   bool withdraw_wait(Core& core, WaitNumber wait, Aftermath& after);
   [[nodiscard]] bool converts(const Core& core, const Head& head) const;
 

@@ -11,16 +11,16 @@ namespace {
 // An answer may hold the whole graph.
 constexpr std::size_t answer_bytes = 256u << 20;
 
-QueryError unreachable(const std::string& endpoint, std::chrono::milliseconds timeout) {
-  return {QueryError::Code::unreachable, "no answer from the coordinator at " + endpoint + " within " +
-                                             std::to_string(timeout.count()) +
-                                             " ms: is gordiand running there? (--coordinator, GORDIAN_COORDINATOR)"};
+QueryError unreachable(const std::string& endpoint, std::chrono::milliseconds timeout, const Asked& asked) {
+  return {QueryError::Code::unreachable, "no answer from the " + asked.service + " at " + endpoint + " within " +
+                                             std::to_string(timeout.count()) + " ms: is " + asked.program +
+                                             " running there? (" + asked.option + ")"};
 }
 
 }  // namespace
 
 tl::expected<std::string, QueryError> query(const std::string& endpoint, std::string_view what, std::string_view argument,
-                                            std::chrono::milliseconds timeout) {
+                                            std::chrono::milliseconds timeout, const Asked& asked) {
   try {
     zmq::context_t context(1);
     zmq::socket_t socket(context, zmq::socket_type::dealer);
@@ -32,7 +32,7 @@ tl::expected<std::string, QueryError> query(const std::string& endpoint, std::st
     const auto deadline_us = steady_now_us() + std::chrono::microseconds(timeout).count();
     for (;;) {
       const auto left_us = deadline_us - steady_now_us();
-      if (left_us <= 0) return tl::unexpected(unreachable(endpoint, timeout));
+      if (left_us <= 0) return tl::unexpected(unreachable(endpoint, timeout, asked));
       zmq::pollitem_t item{socket.handle(), 0, ZMQ_POLLIN, 0};
       if (zmq::poll(&item, 1, std::chrono::milliseconds((left_us + 999) / 1000)) == 0) continue;
       zmq::message_t message;
@@ -50,8 +50,8 @@ tl::expected<std::string, QueryError> query(const std::string& endpoint, std::st
       return std::move(answer.body);
     }
   } catch (const zmq::error_t& e) {
-    return tl::unexpected(QueryError{QueryError::Code::bad_endpoint, "coordinator endpoint '" + endpoint + "': " + e.what() +
-                                                                         "; expected something like tcp://HOST:7410"});
+    return tl::unexpected(QueryError{QueryError::Code::bad_endpoint, asked.service + " endpoint '" + endpoint + "': " + e.what() +
+                                                                         "; expected something like tcp://HOST:PORT"});
   }
 }
 

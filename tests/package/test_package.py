@@ -19,7 +19,7 @@ CXX = os.environ.get("GORDIAN_CXX", "c++")
 C_FLAGS = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 CXX_FLAGS = ["-std=c++20", "-Wall", "-Wextra", "-Wpedantic", "-Wno-missing-field-initializers", "-Werror"]
 
-# Each program, and what it must print.
+# Each program of consumer/, and what it must print.
 CONSUMERS = {
     "embeds.cpp": ["T2 waits, one lock of 1 is held", "granted to T2", "the agent knows 1 wait",
                    "site id is empty, expected 1 to 128 bytes"],
@@ -52,12 +52,12 @@ class PackageTest(unittest.TestCase):
         return run(*command, env=self.environment).splitlines()
 
     def test_find_package(self):
-        build = self.folder / "cmake"
-        sources = ";".join(str(CONSUMER / name) for name in CONSUMERS)
-        run("cmake", "-S", CONSUMER, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}", f"-DCONSUMERS={sources}",
-            f"-DCMAKE_CXX_COMPILER={CXX}", f"-DCMAKE_C_COMPILER={CC}")
-        run("cmake", "--build", build)
-        for name, lines in CONSUMERS.items():
+        for name, lines in {**CONSUMERS, "plain.c": ["loaded"]}.items():
+            language, compiler = ("C", CC) if name.endswith(".c") else ("CXX", CXX)
+            build = self.folder / ("cmake-" + name)
+            run("cmake", "-S", CONSUMER, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}", f"-DCONSUMERS={CONSUMER / name}",
+                f"-DLANGUAGES={language}", f"-DCMAKE_{language}_COMPILER={compiler}")
+            run("cmake", "--build", build)
             # By the run path that CMake gives it, as a program in somebody's build folder.
             self.assertEqual(run(build / pathlib.Path(name).stem).splitlines(), lines)
 
@@ -101,12 +101,19 @@ class PackageTest(unittest.TestCase):
         shown = run("nm", "-DC", "--defined-only", library).splitlines()
         names = [line.split(" ", 2)[2] for line in shown]
         self.assertGreater(len(names), 50)
-        promised = re.compile(r"(vtable for |typeinfo for )?gordian::([A-Z]|name\(|modes::)|gordian_\w+$")
+        promised = re.compile(r"(vtable for |typeinfo for )?gordian::([A-Z]|name\(|rendezvous\(|modes::)|gordian_\w+$")
         self.assertEqual([name for name in names if not promised.match(name)], [])
+        # Classes are shown by their first letter; functions have to be named in exports.map.
+        headers = "\n".join(header.read_text() for header in (ROOT / "include" / "gordian").glob("*.hpp"))
+        declared = re.findall(r"^(?:\[\[nodiscard\]\] )?\w[^()\n]*[ &*](\w+)\([^()]*\);$", headers, re.MULTILINE)
+        self.assertIn("name", declared)
+        for function in set(declared):
+            found = [name for name in names if re.match(rf"gordian::(\w+::)?{function}\(", name)]
+            self.assertGreaterEqual(len(found), declared.count(function), f"{function}: {found}")
         self.assertRegex(run("objdump", "-p", library), r"SONAME +libgordian\.so\.\d+\.\d+\n")
 
     def test_the_programs_run(self):
-        for name in ("gordiand", "gordian", "gordian-postgres"):
+        for name in ("gordiand", "gordian", "gordian-agent", "gordian-postgres"):
             self.assertRegex(" ".join(self.program(self.prefix / "bin" / name, "--version")), r"\d+\.\d+\.\d+")
 
     def test_nothing_installed_knows_the_tree_it_was_built_in(self):

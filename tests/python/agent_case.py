@@ -1,6 +1,7 @@
 """What the tests against a real gordian-agent share: agents, clients, threads that lock."""
 
 import concurrent.futures
+import contextlib
 import pathlib
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ class AgentCase(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="gordian-python-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self._programs = self.enterContext(contextlib.ExitStack())  # these end last, also those that are started again
         self.agents = {}
         for site in self.sites:
             self.start_agent(site)
@@ -31,7 +33,7 @@ class AgentCase(unittest.TestCase):
         listen = self.agents[site].endpoint if site in self.agents else "tcp://127.0.0.1:*"
         self.agents[site] = LockAgent(site, self.folder / f"{site}.state", *self.options, *options, coordinator=self.coordinator,
                                       listen=listen, environment=environment)
-        return self.enterContext(self.agents[site])
+        return self._programs.enter_context(self.agents[site])
 
     def new_client(self, **more):
         return self.enterContext(gordian.LockClient({site: agent.endpoint for site, agent in self.agents.items()}, **more))

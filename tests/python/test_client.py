@@ -203,8 +203,8 @@ class SpreadTest(AgentCase):
         self.assertEqual([peer.query("locks")["resources"] for peer in self.peers.values()], [[], []])
 
     def test_one_agent_away(self):
-        client = self.enterContext(gordian.LockClient({**{site: agent.endpoint for site, agent in self.agents.items()}, "rome": "tcp://127.0.0.1:1"},
-                                                      reply_limit=0.3))
+        endpoints = {site: agent.endpoint for site, agent in self.agents.items()}
+        client = self.enterContext(gordian.LockClient({**endpoints, "rome": "tcp://127.0.0.1:1"}, reply_limit=0.3))
         with client.session() as session, session.transaction() as txn:
             here = txn.lock("a", site="paris")
             self.assertRaises(gordian.Unreachable, txn.lock, "a", site="rome")

@@ -7,7 +7,7 @@ matters. Times are CLOCK_BOOTTIME seconds, the same for all processes of a machi
     ask T TXN RESOURCE MODE              before the lock request is made
     grant T TXN RESOURCE MODE EPOCH COUNTER DEADLINE     it was granted; the session's own deadline is DEADLINE
     fail T TXN WHY                       it was not; WHY is the error's name
-    keep T DEADLINE                      the session's own deadline has moved
+    keep T DEADLINE                      the session's own deadline has moved; not after T: it is over
     release T TXN RESOURCE MODE          before the unlock is sent
     end T TXN                            before the end is sent
     lost T TXN WHY                       the lease is over: what is held counts up to the deadline
@@ -135,7 +135,9 @@ class _Client:
     def _pause(self, *_):
         self.history.pauses += 1
 
-    def _keep(self, _, deadline):
+    def _keep(self, time, deadline):
+        if float(deadline) <= time:
+            return  # it is over, and that says nothing of when
         for intervals in self.held.values():
             for interval in intervals:
                 interval.deadline = max(interval.deadline, float(deadline))

@@ -8,6 +8,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
@@ -39,7 +41,8 @@ class Log {
   }
   void write(std::string_view what, double time, std::string_view rest = {}) const {
     const std::string line = fmt::format("{} {:.6f}{}{}\n", what, time, rest.empty() ? "" : " ", rest);
-    if (::write(file_, line.data(), line.size()) != static_cast<ssize_t>(line.size())) throw std::runtime_error("the log is full");
+    if (::write(file_, line.data(), line.size()) != static_cast<ssize_t>(line.size()))
+      throw std::runtime_error("the log is full");
   }
 
  private:
@@ -59,7 +62,8 @@ class Store {
   }
   std::string ask(const std::string& question) const {
     const std::string line = question + '\n';
-    if (::write(socket_, line.data(), line.size()) != static_cast<ssize_t>(line.size())) throw std::runtime_error("the store is gone");
+    if (::write(socket_, line.data(), line.size()) != static_cast<ssize_t>(line.size()))
+      throw std::runtime_error("the store is gone");
     std::string answer;
     for (char byte = 0; read(socket_, &byte, 1) == 1 && byte != '\n';) answer += byte;
     if (answer.empty()) throw std::runtime_error("the store is gone");
@@ -98,7 +102,9 @@ class Worker {
   }
 
  private:
-  [[nodiscard]] unsigned below(unsigned limit) { return std::uniform_int_distribution<unsigned>(0, limit - 1)(random_); }
+  [[nodiscard]] unsigned below(unsigned limit) {
+    return std::uniform_int_distribution<unsigned>(0, limit - 1)(random_);
+  }
 
   std::vector<unsigned> choose() {
     std::vector<unsigned> all(settings_.resources);
@@ -133,7 +139,8 @@ class Worker {
     return exclusive ? add_one(resource, grant->fence) : std::nullopt;
   }
 
-  tl::expected<Grant, LockError> lock(LockTransaction& txn, const std::string& name, const std::string& resource, bool exclusive) {
+  tl::expected<Grant, LockError> lock(LockTransaction& txn, const std::string& name, const std::string& resource,
+                                      bool exclusive) {
     constexpr std::array waits{milliseconds(0), milliseconds(0), milliseconds(500), milliseconds(2000)};
     AcquireOptions options;
     if (const milliseconds wait = waits[below(waits.size())]; wait.count() != 0) options.wait = wait;
@@ -143,8 +150,9 @@ class Worker {
     const double stamp = now();
     if (grant) {
       const Fence& fence = grant->fence;
-      settings_.log.write("grant", stamp, fmt::format("{} {} {} {} {} {:.6f}", name, resource, mode, fence.epoch, fence.counter,
-                                                      stamp + seconds(session_.remaining())));
+      settings_.log.write("grant", stamp,
+                          fmt::format("{} {} {} {} {} {:.6f}", name, resource, mode, fence.epoch, fence.counter,
+                                      stamp + seconds(session_.remaining())));
     } else {
       settings_.log.write("fail", stamp, fmt::format("{} {}", name, gordian::name(grant.error().code)));
     }

@@ -48,6 +48,10 @@ class LeaseTest(unittest.TestCase):
         self.assertEqual(check("grant 1 A r X 1 1 11; keep 5 15", "grant 15 B r X 1 2 25"), [])
         self.assertEqual(check("grant 1 A r X 1 1 11; grant 5 A s X 1 1 15", "grant 14 B r X 1 2 20"), ["double grant"])
 
+    def test_a_deadline_that_is_over_moves_nothing(self):
+        self.assertEqual(check("grant 1 A r X 1 1 11; keep 15 15; end 15 A", "grant 14 B r X 1 2 20; end 16 B"), [])
+        self.assertEqual(check("grant 1 A r X 1 1 11; grant 15 A s X 1 1 15; end 15 A", "grant 14 B r X 1 2 20; end 16 B"), [])
+
     def test_a_new_session_does_not_keep_the_old_one(self):
         self.assertEqual(check("grant 1 A r X 1 1 11; session 12; keep 12 30", "grant 13 B r X 1 2 20"), [])
 

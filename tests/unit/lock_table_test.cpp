@@ -1,8 +1,10 @@
 // The lock table, one transaction after the other: modes, queues, conversion, re-entrance, paths, several resources, limits.
+#include "lock_mirror.hpp"
 #include "lock_scene.hpp"
 
 using namespace gordian;
 using namespace gordian::modes;
+using gordian::test::Mirror;
 using gordian::test::Scene;
 using gordian::test::Told;
 
@@ -293,6 +295,30 @@ TEST_CASE("an aborted transaction's waiting call fails, its locks are free, all 
   CHECK_FALSE(s.table.abort(TxnId("T1"), "i2"));
   s.txn("T1").restart({.id = TxnId("T1")});
   CHECK(s.lock("T1", "z", S) == "granted");
+}
+
+TEST_CASE("a holder is aborted only while it has held that resource without a break since then") {
+  Mirror mirror;  // a table without observer does not know its holders by id
+  Scene s({.observer = &mirror});
+  s.lock("T1", "a", X), s.lock("T1", "b", X);
+  CHECK(s.lock("T2", "a", S) == "waits");
+  const auto since = s.table.blockers("a", s.table.resource("a")->waiters.at(0).wait).at(0).since;
+  CHECK_FALSE(s.table.abort_holder(TxnId("T1"), "i1", "a", since - 1));
+  CHECK_FALSE(s.table.abort_holder(TxnId("T2"), "i1", "a", since));  // it only waits
+  CHECK_FALSE(s.table.abort_holder(TxnId("T1"), "i1", "z", since));
+  SUBCASE("it does") {
+    CHECK(s.table.abort_holder(TxnId("T1"), "i1", "a", since));
+    CHECK(s.told() == Told{"T1 aborted: deadlock", "T2 granted"});
+    CHECK(s.lock("T1", "b", X) == "deadlock");
+    CHECK(s.last_error.incident == "i1");
+  }
+  SUBCASE("it let go and came back, as a new transaction") {
+    s.txn("T1").restart({.id = TxnId("T1")});
+    s.end("T2");
+    CHECK(s.lock("T1", "a", X) == "granted");
+    CHECK(s.lock("T3", "a", S) == "waits");
+    CHECK_FALSE(s.table.abort_holder(TxnId("T1"), "i1", "a", since));
+  }
 }
 
 TEST_CASE("an abort that names a wait does nothing once that wait is over") {

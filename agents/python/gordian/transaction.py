@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Name = str | bytes
 Item = Name | tuple[Name, str]
-ANY_MODE = "X"
+EXCLUSIVE = "X"
 
 
 class Grant:
@@ -90,7 +90,7 @@ class Transaction:
 
     # --- Taking locks ---
 
-    def lock(self, name: Name, mode: str = ANY_MODE, wait: float | None = None, *, site: str | None = None) -> Grant:
+    def lock(self, name: Name, mode: str = EXCLUSIVE, wait: float | None = None, *, site: str | None = None) -> Grant:
         """Blocks until it is granted. `wait`: seconds it may take, None without end, 0 at once or Refused. `site`: the agent's
         name, None the one to which the name belongs. Raises Timeout, Refused, Deadlock, …"""
         return self._lock_run(self._lease(name, site), [(name, mode)], wait)[0]
@@ -98,7 +98,7 @@ class Transaction:
     def lock_all(self, items: Iterable[Item], wait: float | None = None) -> list[Grant]:
         """All of them or nothing, under one deadline, in one order for all callers. Items: names (mode X) or (name, mode).
         The grants in the order of `items`."""
-        wanted = [(item, ANY_MODE) if isinstance(item, (str, bytes)) else item for item in items]
+        wanted = [(item, EXCLUSIVE) if isinstance(item, (str, bytes)) else item for item in items]
         if not 1 <= len(wanted) <= wire.ITEMS_MAX:
             raise errors.Invalid(f"a call names 1 to {wire.ITEMS_MAX} resources, not {len(wanted)}")
         order = sorted(range(len(wanted)), key=lambda place: wire.to_bytes(wanted[place][0]))
@@ -115,7 +115,7 @@ class Transaction:
             raise
         return [grants[place] for place in range(len(wanted))]
 
-    def lock_path(self, path: Name, mode: str = ANY_MODE, wait: float | None = None) -> Grant:
+    def lock_path(self, path: Name, mode: str = EXCLUSIVE, wait: float | None = None) -> Grant:
         """The last part in `mode`, each part before it (`a` and `a/b` of `a/b/c`) in the intention mode that goes with it,
         wherever those live. All or nothing. `unlock` of what it returns undoes it all."""
         parts = path_parts(path)
@@ -127,7 +127,7 @@ class Transaction:
 
     def lock_some(self, items: Sequence[Item], need: int, wait: float | None = None, *, site: str | None = None) -> list[Grant]:
         """`need` of them, whichever are free first. All must live at one agent, else Invalid; `site` names it."""
-        wanted = [(item, ANY_MODE) if isinstance(item, (str, bytes)) else item for item in items]
+        wanted = [(item, EXCLUSIVE) if isinstance(item, (str, bytes)) else item for item in items]
         leases = {self._lease(name, site) for name, _ in wanted}
         if len(leases) != 1:
             raise errors.Invalid(f"lock_some needs resources of one agent, these live at {len(leases)}: name a site")
@@ -297,16 +297,8 @@ class Transaction:
         raise errors.Unreachable(f"{link.name} did not answer within {self.session.client.reply_limit:g} s{said}")
 
 
-def path_parts(path: Name) -> list[Name]:
-    """`a/b/c`: `a`, `a/b`, `a/b/c`. Raises Invalid for empty parts."""
+def path_parts(path: Name) -> Sequence[Name]:
+    """`a/b/c`: `a`, `a/b`, `a/b/c`."""
     if isinstance(path, bytes):
-        pieces = path.split(b"/")
-        parts: list[Name] = [b"/".join(pieces[:count]) for count in range(1, len(pieces) + 1)]
-        empty = b"" in pieces
-    else:
-        texts = path.split("/")
-        parts = ["/".join(texts[:count]) for count in range(1, len(texts) + 1)]
-        empty = "" in texts
-    if empty:
-        raise errors.Invalid(f"the path {path!r} has an empty part")
-    return parts
+        return [path[:place] for place, byte in enumerate(path) if byte == ord("/")] + [path]
+    return [path[:place] for place, letter in enumerate(path) if letter == "/"] + [path]

@@ -40,14 +40,18 @@ class LockPeer:
 
     def expect(self, kind, timeout=10.0, where=lambda fields: True):
         """The fields of the next message of that type for which `where` holds; others before it are passed over."""
+        return self.expect_any({kind}, timeout, where)[1]
+
+    def expect_any(self, kinds, timeout=10.0, where=lambda fields: True):
+        """The type and the fields of the next message of one of those types."""
         seen = []
         deadline = time.monotonic() + timeout
         while self._socket.poll(max(0, deadline - time.monotonic()) * 1000):
             version, found, *fields = msgpack.unpackb(self._socket.recv(), raw=True)
-            if (version, found) == (1, kind) and where(fields):
-                return fields
+            if version == 1 and found in kinds and where(fields):
+                return found, fields
             seen.append((found, fields))
-        raise AssertionError(f"no message of type {kind} within {timeout} s, but {seen}")
+        raise AssertionError(f"no message of type {kinds} within {timeout:.1f} s, but {seen}")
 
     # --- Sessions ---
 

@@ -56,8 +56,9 @@ class Program:
             entry = pwd.getpwnam(self._user)
             prefix += ["setpriv", "--reuid", str(entry.pw_uid), "--regid", str(entry.pw_gid), "--init-groups", "--"]
         prefix += ["setpriv", "--pdeathsig", "KILL", "--"]
+        # A group of its own: Ctrl-C is for us, who stop our programs in the right order.
         self.process = subprocess.Popen(prefix + self.arguments, stdin=subprocess.DEVNULL, stdout=self._stdout,
-                                        stderr=self._stderr, env=self._environment)
+                                        stderr=self._stderr, env=self._environment, process_group=0)
         return self
 
     @property
