@@ -2,8 +2,6 @@
 // guarded() is where exceptions end.
 #include <gordian/c.h>
 
-#include <algorithm>
-#include <cstring>
 #include <gordian/lock_client.hpp>
 
 using gordian::LockError;
@@ -48,8 +46,7 @@ int status_of(LockError::Code code) {
 
 template <std::size_t size>
 void copy(char (&to)[size], std::string_view text) {
-  const auto bytes = std::min(text.size(), size - 1);
-  std::memcpy(to, text.data(), bytes);
+  const auto bytes = text.copy(to, size - 1);
   to[bytes] = '\0';
 }
 

@@ -149,7 +149,8 @@ void ClientCore::forget_if_done(SessionKey key) {
   if (session == nullptr || !session->over || !session->leases.empty()) return;
   if (session->close_call != CallKey{}) complete(std::exchange(session->close_call, {}), std::vector<Grant>{});
   for (const auto txns = session->txns; const TxnKey txn : txns) forget_if_done(txn);
-  if (session->dropped && session->txns.empty()) sessions_.erase(key);
+  session = find(key);  // the last of its transactions may have taken it along
+  if (session != nullptr && session->dropped && session->txns.empty()) sessions_.erase(key);
 }
 
 Micros ClientCore::remaining_us(SessionKey key, Micros now) const {
