@@ -208,7 +208,7 @@ void ClientHost::deliver(lease::Output& output) {
   } else if (const auto* lost = std::get_if<lease::SessionLost>(&output)) {
     if (const auto it = sessions_.find(lost->session); it != sessions_.end() && it->second.on_lost)
       callbacks_due_.emplace_back([f = it->second.on_lost, reason = lost->reason] { f(reason); });
-  } else if (const auto* gone = std::get_if<lease::TxnGone>(&output)) {
+  } else if (const auto* gone = std::get_if<lease::TxnLost>(&output)) {
     if (const auto it = on_aborted_.find(gone->txn); it != on_aborted_.end())
       callbacks_due_.emplace_back([f = it->second, reason = gone->reason] { f(reason); });
   } else if (const auto* line = std::get_if<lease::LogLine>(&output)) {

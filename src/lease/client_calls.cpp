@@ -167,9 +167,27 @@ CallKey ClientCore::downgrade(TxnKey key, const Grant& grant, Mode mode, Micros 
   if (!branch) return refuse(call, branch.error());
   if (index(mode) >= settings_.modes.size())
     return refuse(call, make_error(Code::invalid, "mode " + std::to_string(index(mode)) + " is none of the client's modes"));
+  if (const Hold& hold = (*branch)->holds.find(grant.name)->second; !settings_.modes.covers(hold.mode, mode))
+    return refuse(call, make_error(Code::not_held, "held in " + std::string(settings_.modes.name(hold.mode)) + ", which does not cover " +
+                                                       std::string(settings_.modes.name(mode))));
   Txn& txn = txns_.at(key);
+  if (asks_for(txn, (*branch)->agent, grant.name))
+    return refuse(call, make_error(Code::invalid, "another call of transaction " + txn.id.str() +
+                                                      " is asking for that resource; wait for it, or cancel it"));
   lower(*lease_of(sessions_.at(txn.session), (*branch)->agent), txn, **branch, grant.name, mode, call, now);
   return call;
+}
+
+/// Whether a lock request for `name` is under way: it may have been granted, in a mode that is not known here yet.
+bool ClientCore::asks_for(const Txn& txn, std::size_t agent, const std::string& name) {
+  const Lease* lease = lease_of(sessions_.at(txn.session), agent);
+  return std::any_of(txn.requests.begin(), txn.requests.end(), [&](const auto& entry) {
+    if (entry.first != agent) return false;
+    const auto* lock = std::get_if<wire::LockRequest>(&lease->pending.at(entry.second).body);
+    if (lock == nullptr) return false;
+    const auto parts = parts_of(*lock);
+    return std::any_of(parts.begin(), parts.end(), [&](const Part& part) { return part.name == name; });
+  });
 }
 
 void ClientCore::give_back(Lease& lease, Txn& txn, Branch& branch, const std::string& name, CallKey call, Micros now) {
@@ -180,8 +198,10 @@ void ClientCore::give_back(Lease& lease, Txn& txn, Branch& branch, const std::st
        call, now);
 }
 
+/// Whether or not the agent knows already: from now on it is only held in the weaker mode.
 void ClientCore::lower(Lease& lease, Txn& txn, Branch& branch, const std::string& name, Mode mode, CallKey call, Micros now) {
   Hold& hold = branch.holds.find(name)->second;
+  hold.mode = mode;
   ++hold.changing, ++branch.changing;
   post(lease, wire::DowngradeRequest{{lease.number, 0, 0}, txn.id, name, std::string(settings_.modes.name(mode))}, txn.key,
        call, now);
@@ -196,7 +216,7 @@ void ClientCore::undo(Txn& txn, const std::vector<Got>& got, Micros now) {
     Lease* lease = lease_of(sessions_.at(txn.session), *agent);
     const auto hold = branch.holds.find(it->grant.name);
     if (lease == nullptr || hold == branch.holds.end() || hold->second.count == 0) continue;
-    const bool raised = it->before && hold->second.mode != *it->before;
+    const bool raised = it->before && hold->second.mode != *it->before && settings_.modes.covers(hold->second.mode, *it->before);
     give_back(*lease, txn, branch, it->grant.name, {}, now);
     if (raised && hold->second.count > 0) lower(*lease, txn, branch, it->grant.name, *it->before, {}, now);
   }

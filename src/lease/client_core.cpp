@@ -234,7 +234,7 @@ void ClientCore::abort(Txn& txn, LockError error, Micros now, bool tell) {
   for (const auto calls = txn.calls; const CallKey call : calls) fail(call, error, now);
   clear_holds(txn);
   end_everywhere(txn, now);
-  if (tell) output_.emplace_back(TxnGone{txn.key, std::move(error)});
+  if (tell) output_.emplace_back(TxnLost{txn.key, std::move(error)});
 }
 
 void ClientCore::end_everywhere(Txn& txn, Micros now) {

@@ -55,7 +55,7 @@ struct SessionLost {
   SessionKey session;
   LockError reason;
 };
-struct TxnGone {
+struct TxnLost {
   TxnKey txn;
   LockError reason;
 };
@@ -63,7 +63,7 @@ struct LogLine {
   LockClientOptions::Level level;
   std::string text;
 };
-using Output = std::variant<CallDone, SessionInJeopardy, SessionLost, TxnGone, LogLine>;
+using Output = std::variant<CallDone, SessionInJeopardy, SessionLost, TxnLost, LogLine>;
 
 class ClientCore {
  public:
@@ -322,6 +322,7 @@ class ClientCore {
   void undo(Txn& txn, const std::vector<Got>& got, Micros now);
   void give_back(Lease& lease, Txn& txn, Branch& branch, const std::string& name, CallKey call, Micros now);
   void lower(Lease& lease, Txn& txn, Branch& branch, const std::string& name, Mode mode, CallKey call, Micros now);
+  [[nodiscard]] bool asks_for(const Txn& txn, std::size_t agent, const std::string& name);
   Branch& branch_of(Txn& txn, std::size_t agent);
   tl::expected<Branch*, LockError> holder_of(TxnKey key, const Grant& grant);
 
@@ -338,9 +339,10 @@ class ClientCore {
   void finish(Lease& lease, Number request, const wire::LockReply& reply, Micros now);
   void on_waiting(Lease& lease, Number request, Pending& pending, Micros now);
   void on_locked(Lease& lease, const wire::LockRequest& request, const Pending& pending, const wire::LockReply& reply, Micros now);
-  std::vector<Got> record(Lease& lease, Branch& branch, const wire::LockRequest& request, const wire::LockReply& reply);
-  void on_changed(Lease& lease, const std::string& name, std::optional<Mode> lowered, const Pending& pending,
-                  const wire::LockReply& reply, Micros now);
+  std::vector<Got> record(Lease& lease, Txn& txn, const wire::LockRequest& request, const wire::LockReply& reply);
+  void keep_raised(const Txn& txn, const Part& part, std::size_t agent);
+  void on_changed(Lease& lease, const std::string& name, bool unlocked, const Pending& pending, const wire::LockReply& reply,
+                  Micros now);
   void on_ended(const Pending& pending);
   void on_reclaimed(Lease& lease, const Pending& pending, const wire::LockReply& reply, Micros now);
 

@@ -189,9 +189,9 @@ void ClientCore::finish(Lease& lease, Number request, const wire::LockReply& rep
   if (const auto* lock = std::get_if<wire::LockRequest>(&pending.body)) {
     on_locked(lease, *lock, pending, reply, now);
   } else if (const auto* unlock = std::get_if<wire::UnlockRequest>(&pending.body)) {
-    on_changed(lease, unlock->name, std::nullopt, pending, reply, now);
+    on_changed(lease, unlock->name, true, pending, reply, now);
   } else if (const auto* downgrade = std::get_if<wire::DowngradeRequest>(&pending.body)) {
-    on_changed(lease, downgrade->name, settings_.modes.find(downgrade->mode), pending, reply, now);
+    on_changed(lease, downgrade->name, false, pending, reply, now);
   } else if (std::holds_alternative<wire::EndRequest>(pending.body)) {
     // Nothing of the transaction is left at this agent, and nothing that it asked for comes any more.
     for (const auto requests = txns_.at(pending.txn).requests; const auto& [agent, number] : requests) {
@@ -220,7 +220,7 @@ void ClientCore::on_locked(Lease& lease, const wire::LockRequest& request, const
     if (ends_transaction(error.code)) return abort(txn, std::move(error), now, true);
     return fail(pending.call, std::move(error), now);
   }
-  auto got = record(lease, branch_of(txn, lease.agent), request, reply);
+  auto got = record(lease, txn, request, reply);
   if (pending.call == CallKey{}) return undo(txn, got, now);
   Call& call = calls_.at(pending.call);
   for (Got& one : got) {
@@ -235,31 +235,41 @@ void ClientCore::on_locked(Lease& lease, const wire::LockRequest& request, const
 }
 
 /// Writes down what was granted, by place in the request.
-std::vector<ClientCore::Got> ClientCore::record(Lease& lease, Branch& branch, const wire::LockRequest& request,
+std::vector<ClientCore::Got> ClientCore::record(Lease& lease, Txn& txn, const wire::LockRequest& request,
                                                 const wire::LockReply& reply) {
+  Branch& branch = branch_of(txn, lease.agent);
   const auto parts = parts_of(request);
   std::vector<Got> got;
   for (const auto& granted : reply.grants) {
     if (granted.item >= parts.size()) continue;
     const Part& part = parts[granted.item];
     const Fence fence{granted.fence.epoch, granted.fence.counter};
-    const auto [entry, fresh] = branch.holds.try_emplace(part.name, Hold{.mode = part.mode, .first = fence, .fence = fence});
-    Hold& hold = entry->second;
+    Hold& hold = branch.holds.try_emplace(part.name, Hold{.mode = part.mode, .first = fence, .fence = fence}).first->second;
     const auto before = hold.count > 0 ? std::optional(hold.mode) : std::nullopt;
-    if (!fresh) hold.mode = settings_.modes.join(hold.mode, part.mode);
+    // Of one given back but not answered yet, only what is granted now is sure.
+    hold.mode = before ? settings_.modes.join(*before, part.mode) : part.mode;
     if (!before) hold.first = fence, ++lease.uses;
     hold.fence = std::max(hold.fence, fence);
     ++hold.count;
+    keep_raised(txn, part, lease.agent);
     got.push_back({granted.item, {part.name, agents_[lease.agent].site, hold.mode, fence}, before});
   }
   return got;
 }
 
-/// An unlock, or with `lowered` a downgrade, was answered.
-void ClientCore::on_changed(Lease& lease, const std::string& name, std::optional<Mode> lowered, const Pending& pending,
+/// Should a call that is under way be undone, what it raised is not lowered below what was granted meanwhile.
+void ClientCore::keep_raised(const Txn& txn, const Part& part, std::size_t agent) {
+  for (const CallKey key : txn.calls)
+    for (Got& got : calls_.at(key).got)
+      if (got.before && got.grant.name == part.name && got.grant.site == agents_[agent].site)
+        got.before = settings_.modes.join(*got.before, part.mode);
+}
+
+/// An unlock or a downgrade was answered.
+void ClientCore::on_changed(Lease& lease, const std::string& name, bool unlocked, const Pending& pending,
                             const wire::LockReply& reply, Micros now) {
   // What an agent without a journal does not know to be held was freed by its start.
-  const bool freed = pending.former_life && !lowered && reply.status == wire::LockStatus::not_held;
+  const bool freed = pending.former_life && unlocked && reply.status == wire::LockStatus::not_held;
   const bool done = reply.status == wire::LockStatus::done || freed;
   Txn* txn = find(pending.txn);
   if (txn != nullptr && !txn->over) {
@@ -268,9 +278,8 @@ void ClientCore::on_changed(Lease& lease, const std::string& name, std::optional
     if (found != branch.holds.end() && found->second.changing > 0) {
       Hold& hold = found->second;
       --hold.changing, --branch.changing;
-      if (lowered && done) hold.mode = *lowered;
       const bool kept = reply.status == wire::LockStatus::invalid || reply.status == wire::LockStatus::limit;
-      if (!lowered && kept && ++hold.count == 1) ++lease.uses;
+      if (unlocked && kept && ++hold.count == 1) ++lease.uses;
       if (hold.count == 0 && hold.changing == 0) branch.holds.erase(found);
     }
     release_deferred(lease, branch);

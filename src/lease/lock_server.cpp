@@ -31,7 +31,11 @@ LockServer::LockServer(ServerOptions options, ServerTime now)
   }
 }
 
-LockServer::~LockServer() = default;
+LockServer::~LockServer() {
+  // What the ends of the transactions bring about is told to nobody any more.
+  for (auto& [id, session] : sessions_) session.requests.clear();
+  txns_.clear();
+}
 
 /// With a journal: everything is held again, under the fences of before, and every lease is a whole one from now on.
 void LockServer::restore() {

@@ -101,6 +101,11 @@ Outcome Table::reenter(Core& core, Shard& shard, Head& head, Request* hold, cons
   const Mode before = held.mode;
   const Mode target = rules_.modes.join(before, ask.mode);
   const bool raise = target != before;
+  // Should a call that waits be undone, what it raised is lowered; but not below what is asked for here.
+  for (const auto& operation : core.operations)
+    for (Item& item : operation->items)
+      if (operation->ticket != ask.ticket && item.state == Item::State::granted && item.key == head.key())
+        item.before = rules_.modes.join(item.before, ask.mode);
   if (raise && (rules_.modes.conflicts(target) & Shard::held_beside(head, before)) != 0) {
     const Request wanted{.hold = hold, .mode = target, .before = before, .state = Request::State::converting};
     return queue_up(core, shard, head, wanted, ask, after);
