@@ -38,7 +38,7 @@ LockError ClientHost::blocking_in_callback() {
 LockError ClientHost::stopped() { return {Code::lease_lost, "the lock client was stopped", {}}; }
 
 ClientHost::ClientHost(LockClientOptions options)
-    : on_log_(options.on_log), core_(settings_of(options)), connected_(options.agents.size(), false) {}
+    : on_log_(options.on_log), core_(settings_of(options)), connected_(options.agents.size(), false), asked_(connected_) {}
 
 tl::expected<std::shared_ptr<ClientHost>, LockError> ClientHost::start(LockClientOptions options) {
   const auto invalid = [](std::string text) { return tl::unexpected(LockError{Code::invalid, std::move(text), {}}); };
@@ -157,34 +157,39 @@ void ClientHost::turn() {
     const auto garbled = [&](std::size_t agent, const std::string& what) {
       log(LockClientOptions::Level::warn, "message from agent " + std::to_string(agent) + " not understood: " + what);
     };
-    find_connections();
+    std::fill(asked_.begin(), asked_.end(), false);
     // Any call on a socket may take away the news of a message, and a message may give reason to send.
     do {
+      find_connections();
       send();
       link_->receive(received, garbled);
-    } while (send());
+    } while (can_send());
   }
   dispatch();
 }
 
 void ClientHost::find_connections() {
   for (std::size_t agent = 0; agent < connected_.size(); ++agent) {
-    if (connected_[agent] || !core_.has_messages(agent) || !link_->writable(agent)) continue;
+    if (connected_[agent] || asked_[agent] || !core_.has_messages(agent)) continue;
+    asked_[agent] = true;
+    if (!link_->writable(agent)) continue;
     connected_[agent] = true;
     core_.connected(agent, net::boot_now_us());
   }
 }
 
-/// True if there was something to send, to agents that are connected.
-bool ClientHost::send() {
-  bool sent = false;
+void ClientHost::send() {
   for (std::size_t agent = 0; agent < connected_.size(); ++agent) {
     if (!connected_[agent] || !core_.has_messages(agent)) continue;
-    sent = true;
     for (const auto& message : core_.take_messages(agent, net::boot_now_us()))
       if (!link_->send(agent, message)) connected_[agent] = false;
   }
-  return sent;
+}
+
+bool ClientHost::can_send() const {
+  for (std::size_t agent = 0; agent < connected_.size(); ++agent)
+    if (core_.has_messages(agent) && (connected_[agent] || !asked_[agent])) return true;
+  return false;
 }
 
 void ClientHost::dispatch() {

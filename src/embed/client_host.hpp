@@ -97,7 +97,8 @@ class ClientHost {
   void settle();
   void turn();
   void find_connections();
-  bool send();
+  void send();
+  [[nodiscard]] bool can_send() const;
   void dispatch();
   void deliver(lease::Output& output);
   void wake_leader();
@@ -115,6 +116,7 @@ class ClientHost {
   lease::ClientCore core_;
   std::optional<net::LockLink> link_;
   std::vector<bool> connected_;  ///< by agent
+  std::vector<bool> asked_;      ///< whether it is connected, in this turn
   bool stopping_ = false;
   bool stopped_ = false;
   Receiver receiver_ = Receiver::nobody;
