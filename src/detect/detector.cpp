@@ -293,27 +293,25 @@ std::vector<bool> Detector::reduction_leftovers() const {
     if (blockers_left[v] == 1 && graph_.is_group(v)) with_one_member.push_back(v);
   }
   const auto satisfied = [&](Vertex waiter) {
+    if (!remaining[waiter]) return;  // a member whose own group ends after it
     if (--blockers_left[waiter] == 1 && graph_.is_group(waiter)) with_one_member.push_back(waiter);
     if (blockers_left[waiter] > 0) return;
     remaining[waiter] = false;
     active.push_back(waiter);
   };
-  std::vector<Vertex> satisfied_members(remaining.size(), graph::no_slot);  // by group: whom it is no obstacle to any more
   while (!active.empty() || !with_one_member.empty()) {
     if (!with_one_member.empty()) {
       const auto group = with_one_member.back();
       with_one_member.pop_back();
       const auto last = last_member(group, remaining);
       if (!last) continue;
-      satisfied_members[group] = *last;
       const auto own = std::ranges::count(graph_.out_edges(*last), group, [this](auto e) { return graph_.target(e); });
       for (auto i = own; i > 0; --i) satisfied(*last);
       continue;
     }
     const auto ending = active.back();
     active.pop_back();
-    for (const auto e : graph_.in_edges(ending))
-      if (satisfied_members[ending] != graph_.source(e)) satisfied(graph_.source(e));
+    for (const auto e : graph_.in_edges(ending)) satisfied(graph_.source(e));
   }
   return remaining;
 }

@@ -37,37 +37,6 @@ LockServer::~LockServer() {
   txns_.clear();
 }
 
-/// With a journal: everything is held again, under the fences of before, and every lease is a whole one from now on.
-void LockServer::restore() {
-  for (const SessionRecord& r : options_.found.sessions) {
-    Session& session = sessions_[r.session];
-    session.id = r.session;
-    session.label = r.label;
-    session.ttl_us = r.ttl_us;
-    session.lock_delay_us = r.lock_delay_us;
-    session.expires_us = lease_now_us() + r.ttl_us;
-    leases_.push({session.expires_us, session.id});
-  }
-  for (const HoldRecord& r : options_.found.holds) {
-    Session* session = find_session(r.session);
-    const auto mode = table_.modes().find(r.mode);
-    if (session == nullptr || !mode) continue;
-    const auto txn = txn_of(*session, r.txn, r.start);
-    if (!txn) continue;
-    const wire::HeldLock held{r.name, r.mode, r.count, {r.fence.epoch, r.fence.counter}};
-    if (!reclaim(**txn, held, r.request, r.item)) continue;
-    (*txn)->holds.at(r.name).since_unix_us = r.since_unix_us;
-    // The answer may have been lost with the server before.
-    auto& known = session->requests[r.request];
-    known.reply.session = session->id;
-    known.reply.request = r.request;
-    known.reply.status = wire::LockStatus::done;
-    known.reply.grants.push_back({r.item, held.fence});
-  }
-  records_.clear();  // all of it is on disk already
-  recorded_ = 0;
-}
-
 // --- Time ---
 
 void LockServer::advance(ServerTime now) {

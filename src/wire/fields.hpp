@@ -1,5 +1,5 @@
 // The fields of every message, in wire order: the one description from which codec.cpp both writes and reads.
-// Included by codec.cpp only.
+// For packing.hpp.
 #pragma once
 
 #include "wire/messages.hpp"

@@ -1,4 +1,4 @@
-// The fields of the lock service's messages, in wire order, as in fields.hpp. Included by codec.cpp only.
+// The fields of the lock service's messages, in wire order, as in fields.hpp. For packing.hpp.
 #pragma once
 
 #include "wire/fields.hpp"

@@ -145,7 +145,7 @@ class LeaseEndTest(LockFaultCase):
         for clean in (True, False):
             with self.subTest(clean=clean):
                 session = 10 + clean
-                self.peer.open(session, ttl_ms=200, lock_delay_ms=1200)
+                self.peer.open(session, ttl_ms=200, lock_delay_ms=2000)
                 self.peer.lock(session, 1, f"t{session}", "a")
                 if clean:
                     self.peer.send(lp.CLOSE_SESSION, session)
@@ -158,7 +158,7 @@ class LeaseEndTest(LockFaultCase):
                     status = self.other.reply(2, 1 + session)[0]
                 self.assertEqual(status, lp.DONE, text)
                 waited = time.monotonic() - began
-                self.assertTrue(waited < 0.6 if clean else waited > 0.9, waited)
+                self.assertTrue(waited < 1 if clean else waited > 1, waited)
                 self.other.ask(lp.END, 2, 100 + session, f"u{session}")
 
     def test_agent_that_stood_still_ends_nobody_who_was_alive(self):
@@ -239,13 +239,13 @@ class RestartTest(LockFaultCase):
     def test_only_holders_in_the_grace_period(self):
         self.start_agent()
         peer = self.new_peer()
-        before, _, grace = peer.open(1, ttl_ms=1500)
+        before, _, grace = peer.open(1, ttl_ms=3000)
         self.assertEqual(grace, 0)
         _, fence, _ = peer.lock(1, 1, "t", "a")
         peer = self.restart()
-        incarnation, _, grace = peer.open(1, ttl_ms=1500)
+        incarnation, _, grace = peer.open(1, ttl_ms=3000)
         self.assertNotEqual(incarnation, before)
-        self.assertTrue(0 < grace <= 1500, grace)
+        self.assertTrue(0 < grace <= 3000, grace)
         peer.open(2)
         peer.request(lp.LOCK, 2, 1, "stranger", None, None, 0, 0, [["a", "X"]])
         self.assertEqual(peer.ask(lp.RECLAIM, 1, 2, "t", None, [["a", "X", 1, *fence]])[0], lp.DONE)
@@ -326,7 +326,7 @@ import signal, sys
 import gordian
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 client = gordian.LockClient(sys.argv[1])
-session = client.session(0.8)
+session = client.session(1.2)
 with session.transaction("paused") as txn:
     grant = txn.lock("counter")
     print("fence", grant.fence, flush=True)
@@ -384,16 +384,16 @@ class WallClockTest(LockFaultCase):
     def test_leases_do_not_follow_the_wall_clock(self):
         peer = self.new_peer()
         client = self.new_client()
-        with client.session(0.8) as session, session.transaction() as txn:
+        with client.session(1.2) as session, session.transaction() as txn:
             grant = txn.lock("kept")
             for number, seconds in enumerate((HOUR_S, -HOUR_S, 0), 1):
                 with self.subTest(seconds=seconds):
+                    began = time.monotonic()
                     peer.open(number, ttl_ms=500)
                     peer.lock(number, 1, f"t{number}", f"n{number}")
-                    began = time.monotonic()
                     self.clock.set(seconds)
                     self.assertEqual(peer.ended(number), lp.EXPIRED)
-                    self.assertTrue(0.3 < time.monotonic() - began < 5)
+                    self.assertTrue(0.5 <= time.monotonic() - began < 5)
                     grant.check()
         self.assertEqual(client.status()["sessions_lost"], 0)
 
@@ -430,12 +430,12 @@ class WallClockTest(LockFaultCase):
         client = self.enterContext(Program(["/usr/bin/python3", "-B", "-c", PAUSED, self.agent.endpoint],
                                            {"PYTHONPATH": str(ROOT / "agents/python"), **own.environment}))
         client.wait_for_output(r"fence (\S+)\n")
-        end = time.monotonic() + 2  # longer than its lease: it renews, whatever the clock on the wall says
+        end = time.monotonic() + 3  # longer than its lease: it renews, whatever the clock on the wall says
         for seconds in (HOUR_S, -HOUR_S):
             own.set(seconds)
             self.clock.set(-seconds)
-            wait_until(lambda: time.monotonic() > end - 1, 5)
-            end += 1
+            wait_until(lambda: time.monotonic() > end - 1.5, 5)
+            end += 1.5
         client.signal(signal.SIGUSR1)
         client.wait_for_output("end\n")
         self.assertEqual(client.wait(10), 0, client.stderr)

@@ -252,9 +252,9 @@ class DeadlockTest(AgentCase):
 
 class LeaseTest(AgentCase):
     def test_renewed_for_longer_than_its_time_to_live(self):
-        txn = self.transaction("t", ttl=0.3)
+        txn = self.transaction("t", ttl=0.8)
         grant = txn.lock("a")
-        end = time.monotonic() + 1.5
+        end = time.monotonic() + 2.5
         while time.monotonic() < end:
             grant.check()
             time.sleep(0.02)
