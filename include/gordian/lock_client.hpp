@@ -73,7 +73,9 @@ struct ClientTxnOptions {
 };
 
 struct AcquireOptions {
-  std::optional<std::chrono::microseconds> wait;  ///< how long it may take; none: without end; 0: at once or `refused`
+  /// How long it may take; none: without end; 0: at once or `refused`. A transaction that holds locks hears of a timeout or cancel
+  /// when the agent has confirmed it (it may have become a victim meanwhile): up to `reply_limit` later, then `unreachable`.
+  std::optional<std::chrono::microseconds> wait;
   std::optional<SiteId> site;                     ///< none: by the name
 };
 
@@ -142,7 +144,8 @@ class LockTransaction {
   void cancel();
 
   /// Ends it: requests that wait are cancelled, all locks released everywhere. Blocks until the agents said so (or cannot be
-  /// reached: then the lease sees to it). Calls after it fail with `invalid`.
+  /// reached: then the lease sees to it). Calls after it fail with `invalid`. After an abort it says that again: success means
+  /// that everything was held to the end.
   tl::expected<void, LockError> end();
 
   [[nodiscard]] const TxnId& id() const;

@@ -110,7 +110,7 @@ std::string to_json(const NodeStatus& s) {
                                {"waits_left_out", s.waits_left_out}}},
               {"sessions", l.sessions},
               {"txns", l.txns},
-              {"resources", l.resources},
+              {"locks", l.locks},
               {"waiting", l.waiting},
               {"held_back", l.held_back},
               {"grace_left_us", l.grace_left_us},

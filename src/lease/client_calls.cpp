@@ -47,6 +47,28 @@ void ClientCore::fail(CallKey key, LockError error, Micros now) {
   complete(key, tl::unexpected(std::move(error)));
 }
 
+/// The caller gives up. Whether its transaction still has what it holds, the agent has to say: it may have become a victim
+/// while it waited. One that holds nothing has nothing to lose, and need not wait for that.
+void ClientCore::withdraw(CallKey key, LockError error, Micros now) {
+  const auto found = calls_.find(key);
+  if (found == calls_.end() || found->second.withdrawn) return;
+  Call& call = found->second;
+  const Txn& txn = txns_.at(call.txn);
+  const bool holds = !held(txn.key).empty();
+  Lease* lease = call.step < call.steps.size() ? lease_of(sessions_.at(txn.session), call.steps[call.step].agent) : nullptr;
+  const auto pending = lease != nullptr ? lease->pending.find(call.request) : std::map<Number, Pending>::iterator{};
+  if (!holds || lease == nullptr || pending == lease->pending.end() || !pending->second.sent) return fail(key, std::move(error), now);
+  call.withdrawn = std::move(error);
+  pending->second.made = now;  // from here on the agent owes an answer
+  send_cancel(*lease, pending->first, pending->second, now);
+  arm(*lease, pending->first, pending->second, now);
+}
+
+bool ClientCore::withdrawn(const Pending& pending) const {
+  const auto call = calls_.find(pending.call);
+  return call != calls_.end() && call->second.withdrawn;
+}
+
 void ClientCore::abandon(CallKey key, Call& call, Micros now) {
   if (call.step >= call.steps.size()) return;
   Txn& txn = txns_.at(call.txn);
@@ -69,7 +91,7 @@ void ClientCore::cancel(CallKey key, Micros now) {
   advance(now);
   const auto found = calls_.find(key);
   if (found != calls_.end() && found->second.locks)
-    fail(key, make_error(Code::cancelled, "withdrawn by the caller"), now);
+    withdraw(key, make_error(Code::cancelled, "withdrawn by the caller"), now);
 }
 
 void ClientCore::cancel_all(TxnKey key, Micros now) {

@@ -65,7 +65,8 @@ void ClientCore::advance(Micros now) {
   while (!timers_.empty() && timers_.begin()->first <= now) {
     const Timer due = timers_.begin()->second;
     if (due.of == Timer::Of::call) {
-      fail(CallKey{due.number}, make_error(Code::timeout, "not granted within the time given"), now);
+      disarm(calls_.at(CallKey{due.number}).timer);
+      withdraw(CallKey{due.number}, make_error(Code::timeout, "not granted within the time given"), now);
       continue;
     }
     Lease& lease = agents_[due.agent].leases.at(due.number);

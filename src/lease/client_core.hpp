@@ -253,6 +253,7 @@ class ClientCore {
     std::size_t step = 0;
     Number request = 0;  ///< the step's, in the lease of its agent
     std::vector<Got> got{};
+    std::optional<LockError> withdrawn{};  ///< it ends like this, unless the agent says worse
     Timers::iterator timer;
   };
 
@@ -316,6 +317,8 @@ class ClientCore {
   CallKey refuse(CallKey key, LockError error);
   void complete(CallKey key, tl::expected<std::vector<Grant>, LockError> result);
   void fail(CallKey key, LockError error, Micros now);
+  void withdraw(CallKey key, LockError error, Micros now);
+  [[nodiscard]] bool withdrawn(const Pending& pending) const;
   void abandon(CallKey key, Call& call, Micros now);
   void start_step(CallKey key, Call& call, Txn& txn, Micros now);
   void begin_at(Lease& lease, Txn& txn, Branch& branch, Micros now);

@@ -86,7 +86,8 @@ CallKey ClientCore::caller_of(const Pending& pending) const {
 void ClientCore::arm(Lease& lease, Number request, Pending& pending, Micros now) {
   Micros due = now + pending.interval;
   const Micros unreachable = std::max(pending.made, agents_[lease.agent].heard) + settings_.reply_limit_us;
-  if (!pending.waiting && unreachable > now && caller_of(pending) != CallKey{}) due = std::min(due, unreachable);
+  const bool owed = !pending.waiting || withdrawn(pending);
+  if (owed && unreachable > now && caller_of(pending) != CallKey{}) due = std::min(due, unreachable);
   arm(pending.timer, due,
       {.of = Timer::Of::request, .agent = lease.agent, .number = lease.number, .request = request});
 }
@@ -96,7 +97,8 @@ void ClientCore::on_due(Lease& lease, Number request, Micros now) {
   if (pending.abandoned && txns_.at(pending.txn).over) return;  // the answer to its end settles it
   const CallKey caller = caller_of(pending);
   const Agent& agent = agents_[lease.agent];
-  if (caller != CallKey{} && !pending.waiting && now >= std::max(pending.made, agent.heard) + settings_.reply_limit_us) {
+  const bool owed = !pending.waiting || withdrawn(pending);
+  if (caller != CallKey{} && owed && now >= std::max(pending.made, agent.heard) + settings_.reply_limit_us) {
     auto error = make_error(Code::unreachable, "the agent of site " + agent.site.str() + " at " +
                                                    settings_.agents[lease.agent].endpoint + " has not answered for " +
                                                    std::to_string(settings_.reply_limit_us / 1000) +
@@ -170,11 +172,9 @@ void ClientCore::on(Agent& agent, const wire::TxnAborted& message, Micros now) {
 
 void ClientCore::on_waiting(Lease& lease, Number request, Pending& pending, Micros now) {
   if (!std::holds_alternative<wire::LockRequest>(pending.body)) return;
-  if (pending.abandoned) {
+  if (pending.abandoned || withdrawn(pending))
     if (!txns_.at(pending.txn).over) send_cancel(lease, request, pending, now);
-    return;
-  }
-  if (std::exchange(pending.waiting, true)) return;
+  if (pending.abandoned || std::exchange(pending.waiting, true)) return;
   ++lease.uses;
   pending.interval = lease.ttl_us / 3;
   arm(lease, request, pending, now);
@@ -218,6 +218,7 @@ void ClientCore::on_locked(Lease& lease, const wire::LockRequest& request, const
       return lapse(lease, "site " + site_name(lease.agent) + " says so: " + error.message, now);
     }
     if (ends_transaction(error.code)) return abort(txn, std::move(error), now, true);
+    if (withdrawn(pending)) error = *calls_.at(pending.call).withdrawn;
     return fail(pending.call, std::move(error), now);
   }
   auto got = record(lease, txn, request, reply);
@@ -227,6 +228,7 @@ void ClientCore::on_locked(Lease& lease, const wire::LockRequest& request, const
     one.place = call.steps[call.step].parts[one.place].place;
     call.got.push_back(std::move(one));
   }
+  if (call.withdrawn) return fail(pending.call, *call.withdrawn, now);  // and gives back what it got
   if (++call.step < call.steps.size()) return start_step(pending.call, call, txn, now);
   std::sort(call.got.begin(), call.got.end(), [](const Got& a, const Got& b) { return a.place < b.place; });
   std::vector<Grant> grants;

@@ -122,11 +122,12 @@ class LockServer : private LockEvents {
     std::optional<LockError> doom;
     std::unordered_map<std::string, Hold> holds;
     bool described = false;
+    std::vector<std::uint64_t> waiting;  ///< its requests that wait, held back or in a queue
   };
   /// A request that may come again.
   struct Remembered {
     wire::LockReply reply;  ///< as sent last
-    Txn* txn = nullptr;     ///< of a lock request that waits
+    Txn* txn = nullptr;     ///< of a lock request that waits; set by wait_for()
     Ticket ticket{};
     std::vector<wire::WantedLock> items;  ///< of a lock request that waits
     std::int64_t since_unix_us = 0;
@@ -185,13 +186,15 @@ class LockServer : private LockEvents {
   void on(Session& session, const wire::BeginRequest& r);
   void on(Session& session, const wire::ReclaimRequest& r);
   void lock_now(Session& session, const wire::RequestId& id, Txn& txn, const wire::LockRequest& r, std::int64_t deadline_us);
-  void hold_back(Session& session, const wire::LockRequest& r, std::int64_t deadline_us);
+  void hold_back(Session& session, Txn& txn, const wire::LockRequest& r, std::int64_t deadline_us);
   void release_held_back();
   void expire_held_back();
   /// Sends the reply and remembers it.
   void answer(Session& session, std::uint64_t request, wire::LockStatus status, std::string text = {});
   void answer(Session& session, std::uint64_t request, const LockError& error);
   void answer_waiting(Session& session, std::uint64_t request);
+  /// The request waits from now on, or is asked for again after it was held back.
+  Remembered& wait_for(Session& session, std::uint64_t request, Txn& txn, bool held_back);
   void finish_request(Session& session, std::uint64_t request, wire::LockReply reply);
   [[nodiscard]] tl::expected<Txn*, LockError> txn_of(Session& session, const TxnId& id, std::optional<double> start,
                                                      std::optional<Strategy> strategy = {});

@@ -7,10 +7,11 @@ namespace gordian::lease {
 
 /// Since when one of its requests waits for `name`.
 std::optional<std::int64_t> LockServer::waiting_since(const Txn& txn, const std::string& name) const {
-  for (const auto& [number, known] : txn.session->requests)
-    if (known.txn == &txn && known.reply.status == wire::LockStatus::waiting)
-      for (const auto& item : known.items)
-        if (item.name == name) return known.since_unix_us;
+  for (const std::uint64_t number : txn.waiting) {
+    const Remembered& known = txn.session->requests.at(number);
+    for (const auto& item : known.items)
+      if (item.name == name) return known.since_unix_us;
+  }
   return std::nullopt;
 }
 
@@ -73,12 +74,11 @@ ServerStatus LockServer::status() const {
   status.txns = txns_.size();
   status.held_back = held_back_.size();
   status.grace_left_us = in_grace() ? grace_until_us_ - now_.steady_us : 0;
-  status.resources = table_.resources().size();
   return status;
 }
 
 bool LockServer::holds_nothing() const {
-  return std::all_of(txns_.begin(), txns_.end(), [](const auto& entry) { return entry.second.holds.empty(); });
+  return counters_.locks == 0;
 }
 
 }  // namespace gordian::lease

@@ -87,15 +87,13 @@ void LockServer::doom(Txn& txn, const LockError& why) {
   if (txn.doom) return;
   txn.doom = why;
   if (options_.journal && !txn.holds.empty()) record(TxnGone{txn.handle->id()});
+  counters_.locks -= txn.holds.size();
   txn.holds.clear();
   send(txn.session->peer, wire::TxnAborted{txn.session->id, txn.handle->id(), status_of(why.code), why.message, why.incident});
 }
 
 void LockServer::abort(Txn& txn, const LockError& why) {
-  std::vector<std::uint64_t> waiting;
-  for (const auto& [number, known] : txn.session->requests)
-    if (known.txn == &txn && known.reply.status == LockStatus::waiting) waiting.push_back(number);
-  for (const std::uint64_t number : waiting) answer(*txn.session, number, why);
+  for (const auto waiting = txn.waiting; const std::uint64_t number : waiting) answer(*txn.session, number, why);
   txn.handle->release_all();
   doom(txn, why);
 }
@@ -104,9 +102,10 @@ void LockServer::end_txn(Txn& txn) {
   const TxnId id = txn.handle->id();
   txn.handle->release_all();  // tells its waiting requests that they are cancelled
   if (options_.journal && !txn.holds.empty()) record(TxnGone{id});
+  counters_.locks -= txn.holds.size();
   if (txn.described && options_.txn_ended) options_.txn_ended(id);
-  for (auto& [number, known] : txn.session->requests)
-    if (known.txn == &txn) known.txn = nullptr;
+  for (const auto waiting = txn.waiting; const std::uint64_t number : waiting)  // those that the table knew nothing of
+    answer(*txn.session, number, LockStatus::cancelled, "the transaction ended");
   txn.session->txns.erase(&txn);
   txns_.erase(id);
 }
@@ -127,7 +126,10 @@ TxnInfo LockServer::info(const TxnId& id) {
 
 void LockServer::finish_request(Session& session, std::uint64_t request, wire::LockReply reply) {
   Remembered& known = session.requests[request];
-  if (known.reply.status == LockStatus::waiting && known.txn != nullptr && !known.held_back) --counters_.waiting;
+  if (known.txn != nullptr) {
+    std::erase(known.txn->waiting, request);
+    if (!known.held_back) --counters_.waiting;
+  }
   known = Remembered{};
   known.reply = reply;
   this->reply(session, std::move(reply));
@@ -140,6 +142,18 @@ void LockServer::answer(Session& session, std::uint64_t request, LockStatus stat
 void LockServer::answer(Session& session, std::uint64_t request, const LockError& why) {
   if (why.code == Code::limit) ++counters_.limit_reached;
   finish_request(session, request, {session.id, request, status_of(why.code), {}, why.message, why.incident});
+}
+
+LockServer::Remembered& LockServer::wait_for(Session& session, std::uint64_t request, Txn& txn, bool held_back) {
+  Remembered& known = session.requests[request];
+  if (known.txn == nullptr) {
+    txn.waiting.push_back(request);
+    known.since_unix_us = now_.unix_us;
+  }
+  known.reply = {session.id, request, LockStatus::waiting, {}, {}, {}};
+  known.txn = &txn;
+  known.held_back = held_back;
+  return known;
 }
 
 void LockServer::answer_waiting(Session& session, std::uint64_t request) {
@@ -156,7 +170,9 @@ wire::LockReply LockServer::grant(Txn& txn, std::uint64_t request, const std::ve
     const auto [it, fresh] = txn.holds.try_emplace(item.name, Hold{mode, 0, g.fence, g.fence, now_.unix_us, 0, 0});
     Hold& hold = it->second;
     ++hold.count;
-    if (!fresh) {
+    if (fresh) {
+      ++counters_.locks;
+    } else {
       hold.mode = table_.modes().join(hold.mode, mode);
       if (hold.table != g.fence) hold.table = hold.shown = g.fence;
     }
@@ -234,18 +250,14 @@ void LockServer::on(Session& session, const wire::LockRequest& r) {
   constexpr std::uint64_t longest_us = 1ULL << 60;
   const std::int64_t deadline_us =
       r.wait_us ? now_.steady_us + static_cast<std::int64_t>(std::min(*r.wait_us, longest_us)) : never;
-  if (in_grace()) return hold_back(session, r, deadline_us);
+  if (in_grace()) return hold_back(session, **txn, r, deadline_us);
   lock_now(session, r.id, **txn, r, deadline_us);
 }
 
 void LockServer::lock_now(Session& session, const wire::RequestId& id, Txn& txn, const wire::LockRequest& r,
                           std::int64_t deadline_us) {
   using Scheme = wire::LockRequest::Scheme;
-  Remembered& known = session.requests[id.request];
-  known.reply = {session.id, id.request, LockStatus::waiting, {}, {}, {}};
-  known.txn = &txn;
-  known.held_back = false;
-  known.since_unix_us = now_.unix_us;
+  Remembered& known = wait_for(session, id.request, txn, false);
   known.items = r.scheme == Scheme::path ? parts_of(r.items.front(), options_.table.separator, table_.modes()) : r.items;
   ++counters_.waiting;
 
@@ -312,6 +324,7 @@ tl::expected<void, LockError> LockServer::undo_one(Txn& txn, const std::string& 
   }
   if (options_.journal) record(HoldGone{txn.handle->id(), name});
   txn.holds.erase(it);
+  --counters_.locks;
   return done;
 }
 
@@ -330,13 +343,7 @@ void LockServer::on(Session& session, const wire::DowngradeRequest& r) {
 }
 
 void LockServer::on(Session& session, const wire::EndRequest& r) {
-  if (Txn* txn = find_txn(session, r.txn)) {
-    std::vector<std::uint64_t> back;  // requests that the table knows nothing of
-    for (const auto& [number, known] : session.requests)
-      if (known.txn == txn && known.held_back) back.push_back(number);
-    for (const std::uint64_t number : back) answer(session, number, LockStatus::cancelled, "the transaction ended");
-    end_txn(*txn);
-  }
+  if (Txn* txn = find_txn(session, r.txn)) end_txn(*txn);
   answer(session, r.id.request, LockStatus::done);
 }
 

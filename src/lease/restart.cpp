@@ -44,7 +44,7 @@ void LockServer::restore() {
   recorded_ = 0;
 }
 
-void LockServer::hold_back(Session& session, const wire::LockRequest& r, std::int64_t deadline_us) {
+void LockServer::hold_back(Session& session, Txn& txn, const wire::LockRequest& r, std::int64_t deadline_us) {
   if (r.wait_us == std::uint64_t{0})
     return answer(session, r.id.request, LockStatus::refused,
                   "the agent was started again; only those who held locks before may have them for another " +
@@ -52,11 +52,7 @@ void LockServer::hold_back(Session& session, const wire::LockRequest& r, std::in
   if (held_back_.size() >= options_.limits.held_back)
     return answer(session, r.id.request,
                   error(Code::limit, std::to_string(held_back_.size()) + " requests wait for the end of the grace period already"));
-  Remembered& known = session.requests[r.id.request];
-  known.reply = {session.id, r.id.request, LockStatus::waiting, {}, {}, {}};
-  known.txn = find_txn(session, r.txn);
-  known.held_back = true;
-  known.since_unix_us = now_.unix_us;
+  wait_for(session, r.id.request, txn, true);
   held_back_.push_back({session.id, r, deadline_us});
   answer_waiting(session, r.id.request);
 }
@@ -105,6 +101,7 @@ tl::expected<void, LockError> LockServer::reclaim(Txn& txn, const wire::HeldLock
     }
     fence = answer->fence;
   }
+  if (!txn.holds.contains(held.name)) ++counters_.locks;
   txn.holds.insert_or_assign(held.name, Hold{*mode, held.count, fence, {held.fence.epoch, held.fence.counter}, now_.unix_us, request, item});
   return {};
 }

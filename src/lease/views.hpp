@@ -53,7 +53,7 @@ struct LockSelection {
 struct ServerStatus {
   std::size_t sessions = 0;
   std::size_t txns = 0;
-  std::size_t resources = 0;         ///< held
+  std::size_t locks = 0;             ///< held, each counted once for each transaction
   std::size_t waiting = 0;           ///< requests in a queue
   std::size_t held_back = 0;         ///< requests that wait for the end of the grace period
   std::int64_t grace_left_us = 0;

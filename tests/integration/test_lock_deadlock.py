@@ -113,7 +113,7 @@ class CrowdTest(unittest.TestCase):
         # The whole queue passes through.
         self.peer.send(lp.REQUESTS, [[lp.END, 1, count + 5, 1, survivor]])
         self.peer.send(lp.REQUESTS, [[lp.END, 1, count + 6 + i, count + 3, f"waiter{i}"] for i in range(count)])
-        wait_until(lambda: self.peer.query("status")["resources"] == 0, 20, "the queue is empty", 0.1)
+        wait_until(lambda: self.peer.query("status")["locks"] == 0, 20, "the queue is empty", 0.1)
         self.assertEqual(self.peer.query("status")["counters"]["granted"], 2 + 1 + count)
 
 

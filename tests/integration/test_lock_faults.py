@@ -458,7 +458,7 @@ class BadInputTest(LockFaultCase):
         names = [bytes([byte]) for byte in range(256)] + [b"\xff" * 1024, bytes(range(256)) * 4, b"\0" * 1024, "ä" * 512]
         fences = [self.lock(name) for name in names]
         self.assertEqual({status for status, *_ in fences}, {lp.DONE})
-        self.assertEqual(self.peer.query("status")["resources"], len(names))  # all of them differ
+        self.assertEqual(self.peer.query("status")["locks"], len(names))  # all of them differ
         self.peer.open(2)
         for number, name in enumerate(names, 1):
             self.assertEqual(self.peer.lock(2, number, "u", name, wait_us=0)[0], lp.REFUSED, name)
@@ -468,7 +468,7 @@ class BadInputTest(LockFaultCase):
             with self.subTest(bytes=len(name)):
                 self.assert_refused([lp.LOCK, 1, 900 + len(name), 1, "t", None, 0, 0, 0, [[name, "X"]]])
         self.assertEqual(self.lock("a")[0], lp.DONE)  # the session goes on
-        self.assertEqual(self.peer.query("status")["resources"], 1)
+        self.assertEqual(self.peer.query("status")["locks"], 1)
 
     def assert_refused(self, request):
         """By an error of the request, or of the whole message; with a sentence."""

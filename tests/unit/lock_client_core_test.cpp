@@ -280,7 +280,7 @@ TEST_CASE("a lock taken right after an unlock of the same name goes out when the
   const auto last = world.client().unlock(txn, world.grants(exclusive)[0], world.now);
   world.settle();
   CHECK(world.outcome(last) == "done");
-  CHECK(world.sites[0].server->status().resources == 1);
+  CHECK(world.sites[0].server->status().locks == 1);
 }
 
 TEST_CASE("an end that is lost is sent again; its transaction's id is taken until then") {
@@ -442,7 +442,7 @@ TEST_CASE("close releases everything at once, and calls that wait end") {
   world.settle();
   CHECK(world.outcome(close) == "done");
   CHECK(world.told<SessionLost>() == 0);
-  CHECK(world.sites[0].server->status().resources == 1);
+  CHECK(world.sites[0].server->status().locks == 1);
   CHECK(world.sites[0].server->status().sessions == 1);
 }
 
@@ -525,6 +525,43 @@ TEST_CASE("an agent that comes back after the grace period has lost the locks: t
 }
 
 // --- Aborts ---
+
+TEST_CASE("a holder that gives up waits for the agent's word: it may have become a victim meanwhile") {
+  LockWorld world(2, 2);
+  const auto blocker = world.begin(world.open(10 * second, 1), {}, 1);
+  const auto at_b = name_at(world, "b");
+  world.lock(blocker, at_b, X, {}, 1);
+  world.settle();
+  const auto txn = world.begin(world.open(), {.id = TxnId("T"), .start = {}, .label = {}, .strategy = {}, .on_aborted = {}});
+  world.lock(txn, name_at(world, "a"));
+  const auto call = world.lock(txn, at_b, X, {.wait = std::chrono::seconds(1)});
+  world.settle();
+  world.lose = from_site;
+  std::string expected = "timeout";
+  SUBCASE("a victim") {
+    const auto wait = world.sites[1].server->table().resource(at_b)->waiters.front().wait;
+    CHECK(world.sites[1].server->abort_waiting(TxnId("T"), "7-1", wait, {world.now, world.now}));
+    expected = "deadlock";
+  }
+  SUBCASE("a victim, and the caller withdraws") {
+    const auto wait = world.sites[1].server->table().resource(at_b)->waiters.front().wait;
+    CHECK(world.sites[1].server->abort_waiting(TxnId("T"), "7-1", wait, {world.now, world.now}));
+    world.client().cancel(call, world.now);
+    expected = "deadlock";
+  }
+  SUBCASE("none") {}
+  SUBCASE("the agent is silent for good") {
+    world.pass(7 * second);
+    CHECK(world.outcome(call) == "unreachable");
+    return;
+  }
+  world.pass(3 * second);
+  CHECK(world.outcome(call).empty());
+  world.lose = nullptr;
+  world.pass(second);
+  CHECK(world.outcome(call) == expected);
+  CHECK(world.client().held(txn).size() == (expected == "timeout" ? 1 : 0));
+}
 
 TEST_CASE("a transaction aborted at one agent ends at the other, and everything it asks for fails with the incident") {
   LockWorld world(2, 1);
