@@ -268,8 +268,8 @@ void ClientCore::keep_raised(const Txn& txn, const Part& part, std::size_t agent
 /// An unlock or a downgrade was answered.
 void ClientCore::on_changed(Lease& lease, const std::string& name, bool unlocked, const Pending& pending,
                             const wire::LockReply& reply, Micros now) {
-  // What an agent without a journal does not know to be held was freed by its start.
-  const bool freed = pending.former_life && unlocked && reply.status == wire::LockStatus::not_held;
+  // Asked for before the agent's start: what it does not know to be held was freed by it, or reclaimed in the weaker mode.
+  const bool freed = pending.former_life && reply.status == wire::LockStatus::not_held;
   const bool done = reply.status == wire::LockStatus::done || freed;
   Txn* txn = find(pending.txn);
   if (txn != nullptr && !txn->over) {
