@@ -6,10 +6,10 @@
 
 #include <csignal>
 #include <cstdlib>
-#include <filesystem>
 #include <random>
 
 #include "daemon/endpoint_file.hpp"
+#include "daemon/guarded.hpp"
 #include "daemon/log.hpp"
 #include "daemon/stop_on_signal.hpp"
 #include "node/node.hpp"
@@ -17,7 +17,7 @@
 namespace gordian::node {
 namespace {
 
-constexpr int fine = 0, fault = 1, bad_input = 2, unreachable = 3;
+constexpr int fine = 0, bad_input = 2, unreachable = 3;
 
 std::string random_instance() {
   std::random_device source;
@@ -74,15 +74,7 @@ int run(int argc, const char* const* argv) {
   Settings settings;
   if (const auto exit_code = read_settings(settings, argc, argv)) return *exit_code;
   const auto log = daemon::make_log("gordian-agent", settings.log_level, settings.log_format);
-  try {
-    return serve(settings, log);
-  } catch (const std::filesystem::filesystem_error& error) {
-    log->error("endpoint file: {}; name a file in a directory that can be written (--endpoint-file)", error.what());
-    return bad_input;
-  } catch (const std::exception& error) {
-    log->critical("stopped by a fault: {}", error.what());
-    return fault;
-  }
+  return daemon::guarded(*log, [&] { return serve(settings, log); });
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "daemon/endpoint_file.hpp"
+#include "daemon/guarded.hpp"
 #include "daemon/log.hpp"
 #include "daemon/stop_on_signal.hpp"
 #include "gordiand/answers.hpp"
@@ -16,7 +17,7 @@
 namespace gordian::gordiand {
 namespace {
 
-constexpr int bad_input = 2, unreachable = 3, fault = 1;
+constexpr int bad_input = 2, unreachable = 3;
 
 /// Opens the history and takes from it what this term needs: its epoch and the sites that are known.
 store::Result<std::optional<store::History>> open_history(const Settings& settings, coordinator::Options& core) {
@@ -82,15 +83,7 @@ int run(int argc, const char* const* argv) {
     return bad_input;
   }
   Journal journal(*std::move(history), *std::move(recorder), log);
-  try {
-    return serve(settings, *log, journal);
-  } catch (const std::filesystem::filesystem_error& error) {
-    log->error("endpoint file: {}; name a file in a directory that can be written (--endpoint-file)", error.what());
-    return bad_input;
-  } catch (const std::exception& error) {
-    log->critical("stopped by a fault: {}", error.what());
-    return fault;
-  }
+  return daemon::guarded(*log, [&] { return serve(settings, *log, journal); });
 }
 
 }  // namespace

@@ -9,6 +9,7 @@ import pathlib
 import re
 import subprocess
 import tempfile
+import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -23,6 +24,7 @@ CXX_FLAGS = ["-std=c++20", "-Wall", "-Wextra", "-Wpedantic", "-Wno-missing-field
 CONSUMERS = {
     "embeds.cpp": ["T2 waits, one lock of 1 is held", "granted to T2", "the agent knows 1 wait",
                    "site id is empty, expected 1 to 128 bytes"],
+    "locks.c": ["the same fence again", "refused", "a larger fence", "not_held", "the lease lasts"],
 }
 
 
@@ -43,7 +45,27 @@ class PackageTest(unittest.TestCase):
         run("cmake", "--install", BUILD, "--prefix", cls.folder / "first")
         cls.prefix = (cls.folder / "first").rename(cls.folder / "moved")
         [cls.pc] = cls.prefix.rglob("gordian.pc")
-        cls.environment = {**os.environ, "PKG_CONFIG_PATH": str(cls.pc.parent), "LD_LIBRARY_PATH": str(cls.pc.parent.parent)}
+        cls.agent = cls.start_agent()
+        cls.environment = {**os.environ, "GORDIAN_AGENTS": cls.agent, "PKG_CONFIG_PATH": str(cls.pc.parent), "LD_LIBRARY_PATH": str(cls.pc.parent.parent)}
+
+    @classmethod
+    def start_agent(cls):
+        """An installed gordian-agent; how clients name it."""
+        where = cls.folder / "endpoint"
+        agent = subprocess.Popen([cls.prefix / "bin" / "gordian-agent", "--site", "a", "--listen", "tcp://127.0.0.1:*", "--coordinator", "",
+                                  "--state", cls.folder / "state", "--endpoint-file", where, "--log-level", "error"])
+
+        def stop():
+            agent.terminate()
+            agent.wait()
+
+        cls.addClassCleanup(stop)
+        deadline = time.monotonic() + 10
+        while not where.exists():
+            if agent.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError("gordian-agent does not listen")
+            time.sleep(0.01)
+        return "a=" + where.read_text().strip()
 
     def pkg_config(self, *options):
         return run("pkg-config", *options, "gordian", env=self.environment).split()
@@ -59,7 +81,7 @@ class PackageTest(unittest.TestCase):
                 f"-DLANGUAGES={language}", f"-DCMAKE_{language}_COMPILER={compiler}")
             run("cmake", "--build", build)
             # By the run path that CMake gives it, as a program in somebody's build folder.
-            self.assertEqual(run(build / pathlib.Path(name).stem).splitlines(), lines)
+            self.assertEqual(run(build / pathlib.Path(name).stem, env={**os.environ, "GORDIAN_AGENTS": self.agent}).splitlines(), lines)
 
     def test_find_package_refuses_a_version_that_this_is_not(self):
         project = self.folder / "future"

@@ -3,21 +3,13 @@
 
 #include <random>
 
+#include "hex.hpp"
 #include "wire/codec.hpp"
 
 using namespace gordian;
 using namespace gordian::wire;
 
 namespace {
-
-std::string hex(const std::string& bytes) {
-  std::string text;
-  for (const unsigned char c : bytes) {
-    text += "0123456789abcdef"[c >> 4];
-    text += "0123456789abcdef"[c & 15];
-  }
-  return text;
-}
 
 const RequestId id{7, 2, 1};
 const TxnId txn("T1");

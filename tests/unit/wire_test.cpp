@@ -3,6 +3,7 @@
 
 #include <random>
 
+#include "hex.hpp"
 #include "wire/codec.hpp"
 
 using namespace gordian;
@@ -10,14 +11,6 @@ using namespace gordian::wire;
 
 namespace {
 
-std::string hex(const std::string& bytes) {
-  std::string text;
-  for (const unsigned char c : bytes) {
-    text += "0123456789abcdef"[c >> 4];
-    text += "0123456789abcdef"[c & 15];
-  }
-  return text;
-}
 std::string bytes(std::string_view hex_text) {
   std::string out;
   for (std::size_t i = 0; i + 1 < hex_text.size(); i += 2)
