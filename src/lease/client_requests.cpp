@@ -14,7 +14,8 @@ constexpr Micros resend_first_us = 500'000;
 
 }  // namespace
 
-ClientCore::Number ClientCore::post(Lease& lease, wire::LockServiceRequest body, TxnKey txn_key, CallKey call, Micros now) {
+ClientCore::Number ClientCore::post(Lease& lease, wire::LockServiceRequest body, TxnKey txn_key, CallKey call,
+                                    Micros now) {
   const Number request = lease.next_request++;
   std::visit([&](auto& b) { b.id = {lease.number, request, 0}; }, body);
   Txn& txn = txns_.at(txn_key);
@@ -87,8 +88,7 @@ void ClientCore::arm(Lease& lease, Number request, Pending& pending, Micros now)
   Micros due = now + pending.interval;
   const Micros unreachable = std::max(pending.made, agents_[lease.agent].heard) + settings_.reply_limit_us;
   if (!pending.waiting && unreachable > now && caller_of(pending) != CallKey{}) due = std::min(due, unreachable);
-  arm(pending.timer, due,
-      {.of = Timer::Of::request, .agent = lease.agent, .number = lease.number, .request = request});
+  arm(pending.timer, due, {.of = Timer::Of::request, .agent = lease.agent, .number = lease.number, .request = request});
 }
 
 void ClientCore::on_due(Lease& lease, Number request, Micros now) {
@@ -96,7 +96,8 @@ void ClientCore::on_due(Lease& lease, Number request, Micros now) {
   if (pending.abandoned && txns_.at(pending.txn).over) return;  // the answer to its end settles it
   const CallKey caller = caller_of(pending);
   const Agent& agent = agents_[lease.agent];
-  if (caller != CallKey{} && !pending.waiting && now >= std::max(pending.made, agent.heard) + settings_.reply_limit_us) {
+  if (caller != CallKey{} && !pending.waiting &&
+      now >= std::max(pending.made, agent.heard) + settings_.reply_limit_us) {
     auto error = make_error(Code::unreachable, "the agent of site " + agent.site.str() + " at " +
                                                    settings_.agents[lease.agent].endpoint + " has not answered for " +
                                                    std::to_string(settings_.reply_limit_us / 1000) +
@@ -138,8 +139,8 @@ void ClientCore::receive(std::size_t index, const wire::ToLockClient& message, M
 }
 
 void ClientCore::on(Agent& agent, const wire::Error& message, Micros /*now*/) {
-  log(Level::error, "the agent of site " + agent.site.str() + " refused a message (" + std::string(wire::name(message.code)) +
-                        "): " + message.text);
+  log(Level::error, "the agent of site " + agent.site.str() + " refused a message (" +
+                        std::string(wire::name(message.code)) + "): " + message.text);
 }
 
 void ClientCore::on(Agent& agent, const wire::Replies& message, Micros now) {
@@ -207,8 +208,8 @@ void ClientCore::finish(Lease& lease, Number request, const wire::LockReply& rep
   }
 }
 
-void ClientCore::on_locked(Lease& lease, const wire::LockRequest& request, const Pending& pending, const wire::LockReply& reply,
-                           Micros now) {
+void ClientCore::on_locked(Lease& lease, const wire::LockRequest& request, const Pending& pending,
+                           const wire::LockReply& reply, Micros now) {
   Txn& txn = txns_.at(pending.txn);
   if (txn.over) return;  // its end follows, and releases whatever this was
   if (reply.status != wire::LockStatus::done) {
@@ -244,7 +245,8 @@ std::vector<ClientCore::Got> ClientCore::record(Lease& lease, Txn& txn, const wi
     if (granted.item >= parts.size()) continue;
     const Part& part = parts[granted.item];
     const Fence fence{granted.fence.epoch, granted.fence.counter};
-    Hold& hold = branch.holds.try_emplace(part.name, Hold{.mode = part.mode, .first = fence, .fence = fence}).first->second;
+    Hold& hold =
+        branch.holds.try_emplace(part.name, Hold{.mode = part.mode, .first = fence, .fence = fence}).first->second;
     const auto before = hold.count > 0 ? std::optional(hold.mode) : std::nullopt;
     // Of one given back but not answered yet, only what is granted now is sure.
     hold.mode = before ? settings_.modes.join(*before, part.mode) : part.mode;

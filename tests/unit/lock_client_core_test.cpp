@@ -292,13 +292,16 @@ TEST_CASE("an end that is lost is sent again; its transaction's id is taken unti
   world.lose = [](const Letter& letter) { return carries<wire::Requests>(letter); };
   world.client().drop(txn, world.now);
   world.settle();
-  const auto second_use = world.client().begin(session, {.id = TxnId("T"), .start = {}, .label = {}, .strategy = {}, .on_aborted = {}}, world.now);
+  const auto second_use = world.client().begin(
+      session, {.id = TxnId("T"), .start = {}, .label = {}, .strategy = {}, .on_aborted = {}}, world.now);
   REQUIRE(!second_use);
   CHECK(second_use.error().code == LockError::Code::invalid);
   world.lose = nullptr;
   world.pass(second);
   CHECK(world.sites[0].server->holds_nothing());
-  CHECK(world.client().begin(session, {.id = TxnId("T"), .start = {}, .label = {}, .strategy = {}, .on_aborted = {}}, world.now).has_value());
+  CHECK(world.client()
+            .begin(session, {.id = TxnId("T"), .start = {}, .label = {}, .strategy = {}, .on_aborted = {}}, world.now)
+            .has_value());
 }
 
 TEST_CASE("an agent that does not answer is unreachable, for locks, unlocks and ends") {
@@ -320,7 +323,9 @@ TEST_CASE("an agent that does not answer is unreachable, for locks, unlocks and 
   CHECK(world.outcome(end) == "unreachable");
 }
 
-TEST_CASE("a request that is known to wait may wait while its lease lives, though nothing is answered for longer than the limit") {
+TEST_CASE(
+    "a request that is known to wait may wait while its lease lives, though nothing is answered for longer than the "
+    "limit") {
   LockWorld world(1, 2);
   const auto holder = world.begin(world.open(60 * second, 1), {}, 1);
   world.lock(holder, "k", X, {}, 1);
@@ -387,7 +392,8 @@ TEST_CASE("after a pause longer than the lease the first use fails before anythi
     if (from_site(letter)) world.client().receive(0, std::get<wire::ToLockClient>(letter.message), world.now);
   CHECK(world.client().remaining_us(session, world.now) == 0);
   world.settle();
-  for (const auto& letter : std::deque<Letter>(world.letters.begin() + static_cast<std::ptrdiff_t>(sent), world.letters.end()))
+  for (const auto& letter :
+       std::deque<Letter>(world.letters.begin() + static_cast<std::ptrdiff_t>(sent), world.letters.end()))
     if (!from_site(letter)) CHECK(!carries<wire::Requests>(letter));
 }
 
@@ -448,7 +454,8 @@ TEST_CASE("close releases everything at once, and calls that wait end") {
 
 // --- An agent that is started again ---
 
-TEST_CASE("after a restart holders reclaim under their fences, and nobody else gets in before the grace period is over") {
+TEST_CASE(
+    "after a restart holders reclaim under their fences, and nobody else gets in before the grace period is over") {
   LockWorld world(1, 2);
   const auto session = world.open();
   const auto txn = world.begin(session);
@@ -504,7 +511,9 @@ TEST_CASE("a lock that was about to be given back when the agent crashed is not 
   CHECK(world.sites[0].server->holds_nothing());
 }
 
-TEST_CASE("an agent that comes back after the grace period has lost the locks: the transaction is told, the session goes on") {
+TEST_CASE(
+    "an agent that comes back after the grace period has lost the locks: the transaction is told, the session goes "
+    "on") {
   LockWorld world;
   const auto session = world.open(60 * second);
   const auto txn = world.begin(session);
@@ -540,8 +549,10 @@ TEST_CASE("a transaction aborted at one agent ends at the other, and everything 
     for (const auto& letter : world.letters)
       if (letter.site == 0 && carries<wire::OpenSession>(letter)) return letter;
     throw std::logic_error("no session at a");
-  }().message));
-  world.client().receive(0, wire::TxnAborted{open.session, TxnId("T"), wire::LockStatus::deadlock, "victim", "7-1"}, world.now);
+  }()
+                                                                                   .message));
+  world.client().receive(0, wire::TxnAborted{open.session, TxnId("T"), wire::LockStatus::deadlock, "victim", "7-1"},
+                         world.now);
   world.settle();
   CHECK(world.told<TxnLost>() == 1);
   CHECK(world.last<TxnLost>().reason.incident == "7-1");
@@ -578,8 +589,10 @@ TEST_CASE("limits say so: sessions, requests, names, items, times to live") {
   const auto session = world.open();
   (void)world.open();
   CHECK(world.client().open({}).error().code == LockError::Code::limit);
-  CHECK(world.client().open({.ttl = std::chrono::milliseconds(99), .on_jeopardy = {}, .on_lost = {}}).error().code == LockError::Code::invalid);
-  CHECK(world.client().open({.ttl = std::chrono::hours(2), .on_jeopardy = {}, .on_lost = {}}).error().code == LockError::Code::invalid);
+  CHECK(world.client().open({.ttl = std::chrono::milliseconds(99), .on_jeopardy = {}, .on_lost = {}}).error().code ==
+        LockError::Code::invalid);
+  CHECK(world.client().open({.ttl = std::chrono::hours(2), .on_jeopardy = {}, .on_lost = {}}).error().code ==
+        LockError::Code::invalid);
   const auto txn = world.begin(session);
   CHECK(world.outcome(world.lock(txn, "")) == "invalid");
   CHECK(world.outcome(world.lock(txn, std::string(11, 'x'))) == "limit");
@@ -619,7 +632,8 @@ TEST_CASE("names of agents as text") {
   REQUIRE(list.has_value());
   REQUIRE(list->size() == 2);
   CHECK((*list)[1].endpoint == "ipc:///x=y");
-  for (const char* wrong : {"", "a", "=tcp://x", "a=", "a=1,,b=2", "a=1,a=2", "a=1,"}) CHECK(!AgentAddress::parse_list(wrong));
+  for (const char* wrong : {"", "a", "=tcp://x", "a=", "a=1,,b=2", "a=1,a=2", "a=1,"})
+    CHECK(!AgentAddress::parse_list(wrong));
 }
 
 TEST_CASE("rendezvous: the page's words, computed another way, and a site that goes moves only its own share") {
@@ -652,6 +666,7 @@ TEST_CASE("rendezvous: the page's words, computed another way, and a site that g
   for (const auto& [site, share] : shares) CHECK(share > 900);
   // Computed by ten lines of Python.
   CHECK(hash("a", "orders/42") == 18324991526279309715ULL);
-  const char* placed[] = {"east", "east", "north", "north", "south", "north", "east", "north", "east", "north", "south", "east"};
+  const char* placed[] = {"east", "east",  "north", "north", "south", "north",
+                          "east", "north", "east",  "north", "south", "east"};
   for (int i = 0; i < 12; ++i) CHECK(agents[rendezvous(agents, "orders/" + std::to_string(i))].site.str() == placed[i]);
 }
