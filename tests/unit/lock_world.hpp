@@ -224,4 +224,12 @@ bool carries(const Letter& letter) {
   return std::visit([](const auto& message) { return is<Message>(message); }, letter.message);
 }
 
+inline bool from_site(const Letter& letter) { return std::holds_alternative<wire::ToLockClient>(letter.message); }
+
+/// A name that lives at that site.
+inline std::string name_at(LockWorld& world, const char* site) {
+  for (int i = 0;; ++i)
+    if (auto name = "k" + std::to_string(i); world.client().site_of(name).str() == site) return name;
+}
+
 }  // namespace gordian::test
