@@ -27,6 +27,7 @@
 extern "C" {
 #endif
 
+/* NOLINTBEGIN(modernize-use-using): C has no other word for it */
 typedef struct gordian_client gordian_client;
 typedef struct gordian_session gordian_session;
 typedef struct gordian_txn gordian_txn;
@@ -150,6 +151,8 @@ int gordian_lock_all(gordian_txn* txn, const gordian_item* items, size_t count, 
 int gordian_unlock(gordian_txn* txn, const void* name, size_t name_bytes, gordian_fence fence, gordian_error* error);
 /* Holds it in the weaker `mode` from now on. */
 int gordian_downgrade(gordian_txn* txn, const void* name, size_t name_bytes, const char* mode, gordian_error* error);
+
+/* NOLINTEND(modernize-use-using) */
 
 #ifdef __cplusplus
 }

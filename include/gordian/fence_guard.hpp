@@ -32,7 +32,7 @@ class FenceGuard {
 
   /// Runs `write` if `fence` is not older than the largest one seen for `name`, while nobody else may write under that name;
   /// `write` may throw and then nothing was admitted. Errors: StaleFence (also for a new name beyond `names_max`: the message
-  /// says so). Cost: one hash, one short lock.
+  /// says so, and for (0, 0), which is no fence). Cost: one hash, two short locks. `write` must not admit under the same name.
   tl::expected<void, StaleFence> admit(std::string_view name, Fence fence, const std::function<void()>& write = {});
 
   /// The largest fence seen.

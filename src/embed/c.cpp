@@ -58,7 +58,9 @@ int fill(gordian_error* error, int status, std::string_view text, std::string_vi
   }
   return status;
 }
-int fill(gordian_error* error, const LockError& from) { return fill(error, status_of(from.code), from.message, from.incident); }
+int fill(gordian_error* error, const LockError& from) {
+  return fill(error, status_of(from.code), from.message, from.incident);
+}
 int invalid(gordian_error* error, std::string_view text) { return fill(error, GORDIAN_INVALID, text); }
 
 /// No exception leaves: whatever `body` throws becomes a status.
@@ -106,8 +108,8 @@ int no_mode(gordian_error* error, const char* name) {
 
 std::optional<gordian::Strategy> strategy_of(std::string_view text) {
   using gordian::Strategy;
-  for (const auto strategy : {Strategy::detect, Strategy::timeout, Strategy::no_wait, Strategy::wait_die, Strategy::wound_wait,
-                              Strategy::ordered})
+  for (const auto strategy : {Strategy::detect, Strategy::timeout, Strategy::no_wait, Strategy::wait_die,
+                              Strategy::wound_wait, Strategy::ordered})
     if (gordian::name(strategy) == text) return strategy;
   return std::nullopt;
 }
@@ -116,7 +118,10 @@ std::string_view bytes(const void* name, size_t size) { return {static_cast<cons
 
 /// A lock as unlock and downgrade want it: in C no lock is taken at another site than its name's.
 gordian::Grant grant_of(const gordian_txn& txn, std::string_view name, gordian_fence fence) {
-  return {std::string(name), (*txn.agents)[gordian::rendezvous(*txn.agents, name)].site, gordian::modes::X, {fence.epoch, fence.counter}};
+  return {std::string(name),
+          (*txn.agents)[gordian::rendezvous(*txn.agents, name)].site,
+          gordian::modes::X,
+          {fence.epoch, fence.counter}};
 }
 
 }  // namespace
@@ -190,7 +195,9 @@ int gordian_session_open(gordian_client* client, const gordian_session_options* 
       o.ttl = std::chrono::milliseconds(options->ttl / 1000);
       o.lock_delay = std::chrono::milliseconds(options->lock_delay / 1000);
       if (options->on_jeopardy != nullptr)
-        o.on_jeopardy = [f = options->on_jeopardy, user = options->user](std::chrono::microseconds left) { f(user, left.count()); };
+        o.on_jeopardy = [f = options->on_jeopardy, user = options->user](std::chrono::microseconds left) {
+          f(user, left.count());
+        };
       if (options->on_lost != nullptr)
         o.on_lost = [f = options->on_lost, user = options->user](const LockError& reason) {
           gordian_error why;
@@ -225,7 +232,8 @@ void gordian_session_free(gordian_session* session) { delete session; }
 
 void gordian_txn_options_init(gordian_txn_options* options) { *options = {}; }
 
-int gordian_txn_begin(gordian_session* session, const gordian_txn_options* options, gordian_error* error, gordian_txn** out_txn) {
+int gordian_txn_begin(gordian_session* session, const gordian_txn_options* options, gordian_error* error,
+                      gordian_txn** out_txn) {
   return guarded(error, [&] {
     gordian::ClientTxnOptions o;
     if (options != nullptr) {
@@ -245,8 +253,9 @@ int gordian_txn_begin(gordian_session* session, const gordian_txn_options* optio
           f(user, &why);
         };
     }
-    return finish(session->session.begin(std::move(o)), error,
-                  [&](gordian::LockTransaction begun) { *out_txn = new gordian_txn{std::move(begun), session->agents}; });
+    return finish(session->session.begin(std::move(o)), error, [&](gordian::LockTransaction begun) {
+      *out_txn = new gordian_txn{std::move(begun), session->agents};
+    });
   });
 }
 
@@ -267,14 +276,15 @@ void gordian_txn_free(gordian_txn* txn) { delete txn; }
 
 // --- Locks ---
 
-int gordian_lock(gordian_txn* txn, const void* name, size_t name_bytes, const char* mode, int64_t wait, gordian_error* error,
-                 gordian_fence* out_fence) {
+int gordian_lock(gordian_txn* txn, const void* name, size_t name_bytes, const char* mode, int64_t wait,
+                 gordian_error* error, gordian_fence* out_fence) {
   return guarded(error, [&] {
     const auto wanted = mode_of(mode);
     if (!wanted) return no_mode(error, mode);
-    return finish(txn->txn.lock(bytes(name, name_bytes), *wanted, waiting(wait)), error, [&](const gordian::Grant& grant) {
-      if (out_fence != nullptr) *out_fence = {grant.fence.epoch, grant.fence.counter};
-    });
+    return finish(txn->txn.lock(bytes(name, name_bytes), *wanted, waiting(wait)), error,
+                  [&](const gordian::Grant& grant) {
+                    if (out_fence != nullptr) *out_fence = {grant.fence.epoch, grant.fence.counter};
+                  });
   });
 }
 
@@ -295,9 +305,7 @@ int gordian_lock_all(gordian_txn* txn, const gordian_item* items, size_t count, 
 }
 
 int gordian_unlock(gordian_txn* txn, const void* name, size_t name_bytes, gordian_fence fence, gordian_error* error) {
-  return guarded(error, [&] {
-    return finish(txn->txn.unlock(grant_of(*txn, bytes(name, name_bytes), fence)), error);
-  });
+  return guarded(error, [&] { return finish(txn->txn.unlock(grant_of(*txn, bytes(name, name_bytes), fence)), error); });
 }
 
 int gordian_downgrade(gordian_txn* txn, const void* name, size_t name_bytes, const char* mode, gordian_error* error) {

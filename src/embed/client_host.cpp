@@ -25,22 +25,26 @@ lease::ClientSettings settings_of(const LockClientOptions& options) {
           .identity = random_identity(),
           .reply_limit_us = std::chrono::microseconds(options.reply_limit).count(),
           .limits = options.limits,
-          .draw = [random = std::mt19937_64(std::random_device{}() | std::uint64_t{std::random_device{}()} << 32)]() mutable {
-            return random();
-          }};
+          .draw = [random = std::mt19937_64(std::random_device{}() | std::uint64_t{std::random_device{}()}
+                                                                         << 32)]() mutable { return random(); }};
 }
 
 }  // namespace
 
 LockError ClientHost::blocking_in_callback() {
-  return {Code::invalid, "a blocking call inside a callback of the lock client would wait for itself; use the asynchronous one", {}};
+  return {Code::invalid,
+          "a blocking call inside a callback of the lock client would wait for itself; use the asynchronous one",
+          {}};
 }
 LockError ClientHost::stopped() { return {Code::lease_lost, "the lock client was stopped", {}}; }
 
-ClientHost::ClientHost(LockClientOptions options)
-    : on_log_(options.on_log), core_(settings_of(options)), connected_(options.agents.size(), false), asked_(connected_) {}
+ClientHost::ClientHost(const LockClientOptions& options)
+    : on_log_(options.on_log),
+      core_(settings_of(options)),
+      connected_(options.agents.size(), false),
+      asked_(connected_) {}
 
-tl::expected<std::shared_ptr<ClientHost>, LockError> ClientHost::start(LockClientOptions options) {
+tl::expected<std::shared_ptr<ClientHost>, LockError> ClientHost::start(const LockClientOptions& options) {
   const auto invalid = [](std::string text) { return tl::unexpected(LockError{Code::invalid, std::move(text), {}}); };
   const auto& agents = options.agents;
   if (agents.empty()) return invalid("a lock client needs at least one agent");
@@ -50,7 +54,7 @@ tl::expected<std::shared_ptr<ClientHost>, LockError> ClientHost::start(LockClien
   if (options.reply_limit.count() <= 0) return invalid("reply_limit is not positive");
   auto link = net::LockLink::connect(agents, random_identity());
   if (!link) return invalid(link.error());
-  std::shared_ptr<ClientHost> host(new ClientHost(std::move(options)));
+  std::shared_ptr<ClientHost> host(new ClientHost(options));
   const std::lock_guard lock(host->mutex_);
   host->link_ = std::move(*link);
   host->keeper_ = std::thread([raw = host.get()] { raw->keep(); });
@@ -118,7 +122,8 @@ void ClientHost::lead(std::unique_lock<std::mutex>& lock, Caller& caller) {
 /// Nobody receives: another caller is to, or the keeper; in a moment, if nobody waits for an answer.
 void ClientHost::leave() {
   quiet_since_ = net::boot_now_us();
-  const auto next = std::find_if(followers_.begin(), followers_.end(), [](const Caller* caller) { return !caller->result; });
+  const auto next =
+      std::find_if(followers_.begin(), followers_.end(), [](const Caller* caller) { return !caller->result; });
   if (next != followers_.end()) {
     (*next)->wake.notify_one();
   } else if (std::exchange(keeper_rests_, false) || !callbacks_waiting_.empty()) {
@@ -153,7 +158,9 @@ void ClientHost::turn() {
   const auto now = net::boot_now_us();
   core_.advance(now);
   if (link_) {
-    const auto received = [&](std::size_t agent, const wire::ToLockClient& message) { core_.receive(agent, message, now); };
+    const auto received = [&](std::size_t agent, const wire::ToLockClient& message) {
+      core_.receive(agent, message, now);
+    };
     const auto garbled = [&](std::size_t agent, const std::string& what) {
       log(LockClientOptions::Level::warn, "message from agent " + std::to_string(agent) + " not understood: " + what);
     };
@@ -209,7 +216,8 @@ void ClientHost::deliver(lease::Output& output) {
     }
   } else if (const auto* jeopardy = std::get_if<lease::SessionInJeopardy>(&output)) {
     if (const auto it = sessions_.find(jeopardy->session); it != sessions_.end() && it->second.on_jeopardy)
-      callbacks_due_.emplace_back([f = it->second.on_jeopardy, left = jeopardy->remaining_us] { f(std::chrono::microseconds(left)); });
+      callbacks_due_.emplace_back(
+          [f = it->second.on_jeopardy, left = jeopardy->remaining_us] { f(std::chrono::microseconds(left)); });
   } else if (const auto* lost = std::get_if<lease::SessionLost>(&output)) {
     if (const auto it = sessions_.find(lost->session); it != sessions_.end() && it->second.on_lost)
       callbacks_due_.emplace_back([f = it->second.on_lost, reason = lost->reason] { f(reason); });
@@ -272,7 +280,8 @@ void ClientHost::rest(std::unique_lock<std::mutex>& lock) {
     keeper_wake_.wait(lock, [&] { return wanted() || !keeper_rests_; });
     keeper_rests_ = false;
   } else {
-    const Micros until = receiver_ == Receiver::caller ? now + quiet_us : std::min(quiet_since_ + quiet_us, core_.next_due());
+    const Micros until =
+        receiver_ == Receiver::caller ? now + quiet_us : std::min(quiet_since_ + quiet_us, core_.next_due());
     keeper_wake_.wait_for(lock, std::chrono::microseconds(std::max<Micros>(until - now, 1)), wanted);
   }
 }

@@ -24,7 +24,7 @@ class ClientHost {
   using Done = std::function<void(Grants)>;
   using Core = lease::ClientCore;
 
-  static tl::expected<std::shared_ptr<ClientHost>, LockError> start(LockClientOptions options);
+  static tl::expected<std::shared_ptr<ClientHost>, LockError> start(const LockClientOptions& options);
   ~ClientHost();
   /// Every call ends, then the thread and the sockets. Not from a callback.
   void stop();
@@ -85,7 +85,7 @@ class ClientHost {
   };
   enum class Receiver : std::uint8_t { nobody, caller, keeper };
 
-  explicit ClientHost(LockClientOptions options);
+  explicit ClientHost(const LockClientOptions& options);
   static LockError blocking_in_callback();
   static LockError stopped();
   [[nodiscard]] bool on_keeper() const { return std::this_thread::get_id() == keeper_id_; }

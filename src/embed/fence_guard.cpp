@@ -14,8 +14,10 @@ class FenceGuard::Impl {
       return tl::unexpected(StaleFence{fence, {}, "the fence (0, 0) is none: take the lock, and hand on Grant::fence"});
     Entry* entry = find_or_add(name);
     if (entry == nullptr)
-      return tl::unexpected(StaleFence{fence, {}, "the guard keeps " + std::to_string(names_max_) +
-                                                      " names already, its limit; construct it with a larger names_max"});
+      return tl::unexpected(StaleFence{fence,
+                                       {},
+                                       "the guard keeps " + std::to_string(names_max_) +
+                                           " names already, its limit; construct it with a larger names_max"});
     const std::lock_guard lock(entry->mutex);
     if (fence < entry->seen)
       return tl::unexpected(StaleFence{fence, entry->seen,
@@ -49,7 +51,9 @@ class FenceGuard::Impl {
     std::size_t operator()(std::string_view name) const noexcept { return std::hash<std::string_view>{}(name); }
   };
 
-  static std::string text(Fence fence) { return "(" + std::to_string(fence.epoch) + ", " + std::to_string(fence.counter) + ")"; }
+  static std::string text(Fence fence) {
+    return "(" + std::to_string(fence.epoch) + ", " + std::to_string(fence.counter) + ")";
+  }
 
   Entry* find(std::string_view name) {
     const std::lock_guard lock(mutex_);
@@ -77,7 +81,8 @@ FenceGuard::FenceGuard(FenceGuard&&) noexcept = default;
 FenceGuard& FenceGuard::operator=(FenceGuard&&) noexcept = default;
 FenceGuard::~FenceGuard() = default;
 
-tl::expected<void, StaleFence> FenceGuard::admit(std::string_view name, Fence fence, const std::function<void()>& write) {
+tl::expected<void, StaleFence> FenceGuard::admit(std::string_view name, Fence fence,
+                                                 const std::function<void()>& write) {
   return impl_->admit(name, fence, write);
 }
 std::optional<Fence> FenceGuard::seen(std::string_view name) const { return impl_->seen(name); }

@@ -67,13 +67,16 @@ Void LockTransaction::unlock(const Grant& grant) {
   return nothing_of(impl_->host->call([&](Core& core, Micros now) { return core.unlock(impl_->key, grant, now); }));
 }
 Void LockTransaction::downgrade(const Grant& grant, Mode mode) {
-  return nothing_of(impl_->host->call([&](Core& core, Micros now) { return core.downgrade(impl_->key, grant, mode, now); }));
+  return nothing_of(
+      impl_->host->call([&](Core& core, Micros now) { return core.downgrade(impl_->key, grant, mode, now); }));
 }
 
 RequestTicket LockTransaction::lock_async(std::string_view name, Mode mode, const AcquireOptions& options, Done done) {
   const LockItem item{name, mode};
   const auto call = impl_->host->call_async(
-      [&](Core& core, Micros now) { return core.lock(impl_->key, {&item, 1}, {Scheme::all, 1, options}, now); },
+      [&](Core& core, Micros now) {
+        return core.lock(impl_->key, {&item, 1}, {Scheme::all, 1, options}, now);
+      },
       [done = std::move(done)](Many result) { done(one_of(std::move(result))); });
   return static_cast<RequestTicket>(call);
 }
@@ -143,7 +146,8 @@ Void LockSession::close() {
 
 class LockClient::Impl {
  public:
-  explicit Impl(std::shared_ptr<ClientHost> on_host, std::vector<AgentAddress> at) : host(std::move(on_host)), agents(std::move(at)) {}
+  explicit Impl(std::shared_ptr<ClientHost> on_host, std::vector<AgentAddress> at)
+      : host(std::move(on_host)), agents(std::move(at)) {}
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl() { host->stop(); }
@@ -153,10 +157,9 @@ class LockClient::Impl {
 };
 
 tl::expected<LockClient, LockError> LockClient::start(LockClientOptions options) {
-  auto agents = options.agents;
-  auto host = ClientHost::start(std::move(options));
+  auto host = ClientHost::start(options);
   if (!host) return tl::unexpected(host.error());
-  return LockClient(std::make_shared<Impl>(std::move(*host), std::move(agents)));
+  return LockClient(std::make_shared<Impl>(std::move(*host), std::move(options.agents)));
 }
 
 LockClient::LockClient(std::shared_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
@@ -170,7 +173,9 @@ tl::expected<LockSession, LockError> LockClient::open(SessionOptions options) {
   return LockSession(std::make_shared<LockSession::Impl>(impl_->host, *key));
 }
 
-const SiteId& LockClient::site_of(std::string_view name) const { return impl_->agents[rendezvous(impl_->agents, name)].site; }
+const SiteId& LockClient::site_of(std::string_view name) const {
+  return impl_->agents[rendezvous(impl_->agents, name)].site;
+}
 LockClientStatus LockClient::status() const {
   return impl_->host->look([](const Core& core, Micros) { return core.status(); });
 }

@@ -60,6 +60,7 @@ void ClientCore::withdraw(CallKey key, LockError error, Micros now) {
   if (!holds || lease == nullptr || pending == lease->pending.end() || !pending->second.sent) return fail(key, std::move(error), now);
   call.withdrawn = std::move(error);
   pending->second.made = now;  // from here on the agent owes an answer
+  pending->second.interval = resend_first(*lease);
   send_cancel(*lease, pending->first, pending->second, now);
   arm(*lease, pending->first, pending->second, now);
 }
@@ -131,8 +132,13 @@ void ClientCore::start_step(CallKey key, Call& call, Txn& txn, Micros now) {
   const Step& step = call.steps[call.step];
   Lease& lease = lease_for(txn.session, sessions_.at(txn.session), step.agent);
   begin_at(lease, txn, branch_of(txn, step.agent), now);
-  wire::LockRequest request{.id = {lease.number, 0, 0}, .txn = txn.id, .start = txn.options.start, .wait_us = {},
-                            .scheme = step.scheme, .need = call.need, .items = {}};
+  wire::LockRequest request{.id = {lease.number, 0, 0},
+                            .txn = txn.id,
+                            .start = txn.options.start,
+                            .wait_us = {},
+                            .scheme = step.scheme,
+                            .need = call.need,
+                            .items = {}};
   const bool path = step.scheme == wire::LockRequest::Scheme::path;
   for (const Part& part : std::span(step.parts).last(path ? 1 : step.parts.size()))
     request.items.push_back({part.name, std::string(settings_.modes.name(part.mode))});
@@ -145,8 +151,13 @@ void ClientCore::begin_at(Lease& lease, Txn& txn, Branch& branch, Micros now) {
   const auto& o = txn.options;
   if (o.priority == 0 && o.restarts == 0 && o.label.empty() && !o.strategy) return;
   post(lease,
-       wire::BeginRequest{{lease.number, 0, 0}, txn.id, o.start, o.priority, o.restarts,
-                          o.strategy ? std::string(gordian::name(*o.strategy)) : std::string(), o.label},
+       wire::BeginRequest{{lease.number, 0, 0},
+                          txn.id,
+                          o.start,
+                          o.priority,
+                          o.restarts,
+                          o.strategy ? std::string(gordian::name(*o.strategy)) : std::string(),
+                          o.label},
        txn.key, {}, now);
 }
 
@@ -164,11 +175,13 @@ tl::expected<ClientCore::Branch*, LockError> ClientCore::holder_of(TxnKey key, c
   if (!agent) return tl::unexpected(agent.error());
   Branch& branch = branch_of(*find(key), *agent);
   const auto hold = branch.holds.find(grant.name);
-  const bool held = hold != branch.holds.end() && hold->second.count > 0 &&
-                    (grant.fence == Fence{} || (grant.fence >= hold->second.first && grant.fence <= hold->second.fence));
+  const bool held =
+      hold != branch.holds.end() && hold->second.count > 0 &&
+      (grant.fence == Fence{} || (grant.fence >= hold->second.first && grant.fence <= hold->second.fence));
   if (!held)
-    return tl::unexpected(make_error(Code::not_held, "transaction " + id(key).str() +
-                                                         " does not hold that lock (any more) under the fence of this grant"));
+    return tl::unexpected(make_error(
+        Code::not_held,
+        "transaction " + id(key).str() + " does not hold that lock (any more) under the fence of this grant"));
   return &branch;
 }
 
@@ -188,10 +201,12 @@ CallKey ClientCore::downgrade(TxnKey key, const Grant& grant, Mode mode, Micros 
   const auto branch = holder_of(key, grant);
   if (!branch) return refuse(call, branch.error());
   if (index(mode) >= settings_.modes.size())
-    return refuse(call, make_error(Code::invalid, "mode " + std::to_string(index(mode)) + " is none of the client's modes"));
+    return refuse(call,
+                  make_error(Code::invalid, "mode " + std::to_string(index(mode)) + " is none of the client's modes"));
   if (const Hold& hold = (*branch)->holds.find(grant.name)->second; !settings_.modes.covers(hold.mode, mode))
-    return refuse(call, make_error(Code::not_held, "held in " + std::string(settings_.modes.name(hold.mode)) + ", which does not cover " +
-                                                       std::string(settings_.modes.name(mode))));
+    return refuse(call,
+                  make_error(Code::not_held, "held in " + std::string(settings_.modes.name(hold.mode)) +
+                                                 ", which does not cover " + std::string(settings_.modes.name(mode))));
   Txn& txn = txns_.at(key);
   if (asks_for(txn, (*branch)->agent, grant.name))
     return refuse(call, make_error(Code::invalid, "another call of transaction " + txn.id.str() +
@@ -216,17 +231,18 @@ void ClientCore::give_back(Lease& lease, Txn& txn, Branch& branch, const std::st
   Hold& hold = branch.holds.find(name)->second;
   if (--hold.count == 0) --lease.uses;
   ++hold.changing, ++branch.changing;
-  post(lease, wire::UnlockRequest{{lease.number, 0, 0}, txn.id, name, {hold.fence.epoch, hold.fence.counter}, false}, txn.key,
-       call, now);
+  post(lease, wire::UnlockRequest{{lease.number, 0, 0}, txn.id, name, {hold.fence.epoch, hold.fence.counter}, false},
+       txn.key, call, now);
 }
 
 /// Whether or not the agent knows already: from now on it is only held in the weaker mode.
-void ClientCore::lower(Lease& lease, Txn& txn, Branch& branch, const std::string& name, Mode mode, CallKey call, Micros now) {
+void ClientCore::lower(Lease& lease, Txn& txn, Branch& branch, const std::string& name, Mode mode, CallKey call,
+                       Micros now) {
   Hold& hold = branch.holds.find(name)->second;
   hold.mode = mode;
   ++hold.changing, ++branch.changing;
-  post(lease, wire::DowngradeRequest{{lease.number, 0, 0}, txn.id, name, std::string(settings_.modes.name(mode))}, txn.key,
-       call, now);
+  post(lease, wire::DowngradeRequest{{lease.number, 0, 0}, txn.id, name, std::string(settings_.modes.name(mode))},
+       txn.key, call, now);
 }
 
 /// Of a call that did not get all it wanted: what it took is given back, what it raised is lowered.
@@ -238,7 +254,8 @@ void ClientCore::undo(Txn& txn, const std::vector<Got>& got, Micros now) {
     Lease* lease = lease_of(sessions_.at(txn.session), *agent);
     const auto hold = branch.holds.find(it->grant.name);
     if (lease == nullptr || hold == branch.holds.end() || hold->second.count == 0) continue;
-    const bool raised = it->before && hold->second.mode != *it->before && settings_.modes.covers(hold->second.mode, *it->before);
+    const bool raised =
+        it->before && hold->second.mode != *it->before && settings_.modes.covers(hold->second.mode, *it->before);
     give_back(*lease, txn, branch, it->grant.name, {}, now);
     if (raised && hold->second.count > 0) lower(*lease, txn, branch, it->grant.name, *it->before, {}, now);
   }

@@ -84,13 +84,13 @@ void ClientCore::advance(Micros now) {
 
 tl::expected<SessionKey, LockError> ClientCore::open(const SessionOptions& options) {
   if (options.ttl < ttl_min || options.ttl > ttl_max)
-    return tl::unexpected(make_error(Code::invalid, "time to live of " + std::to_string(options.ttl.count()) +
-                                                        " ms, expected 100 ms to 1 h"));
-  if (options.lock_delay.count() < 0)
-    return tl::unexpected(make_error(Code::invalid, "lock_delay is negative"));
+    return tl::unexpected(make_error(
+        Code::invalid, "time to live of " + std::to_string(options.ttl.count()) + " ms, expected 100 ms to 1 h"));
+  if (options.lock_delay.count() < 0) return tl::unexpected(make_error(Code::invalid, "lock_delay is negative"));
   if (sessions_.size() >= settings_.limits.sessions)
-    return tl::unexpected(make_error(Code::limit, "this client has " + std::to_string(sessions_.size()) +
-                                                      " sessions already; close some, or raise LockClientLimits::sessions"));
+    return tl::unexpected(
+        make_error(Code::limit, "this client has " + std::to_string(sessions_.size()) +
+                                    " sessions already; close some, or raise LockClientLimits::sessions"));
   const SessionKey key{++last_key_};
   sessions_.emplace(key, Session{.ttl_us = std::chrono::microseconds(options.ttl).count(),
                                  .lock_delay_ms = static_cast<std::uint64_t>(options.lock_delay.count())});
@@ -137,7 +137,7 @@ void ClientCore::give_up(SessionKey key, Session& session, LockError reason, Mic
     txn.branches.clear();
     txn.requests.clear();
   }
-  for (const auto leases = session.leases; Lease* lease : leases) close(*lease, now);
+  for (const auto leases = session.leases; Lease * lease : leases) close(*lease, now);
   if (tell) {
     ++counters_.sessions_lost;
     log(LockClientOptions::Level::warn, "a session is lost: " + reason.message);
@@ -187,13 +187,13 @@ tl::expected<TxnKey, LockError> ClientCore::begin(SessionKey session_key, Client
   Session* session = find(session_key);
   if (session == nullptr || session->over) return tl::unexpected(lost(session_key).value());
   if (options.label.size() > wire::Limits{}.text_bytes)
-    return tl::unexpected(make_error(Code::limit, "the label has " + std::to_string(options.label.size()) +
-                                                      " bytes, at most 4096 are allowed"));
+    return tl::unexpected(make_error(
+        Code::limit, "the label has " + std::to_string(options.label.size()) + " bytes, at most 4096 are allowed"));
   const TxnKey key{++last_key_};
   auto id = options.id ? *options.id : TxnId(settings_.identity + "-" + std::to_string(last_key_));
   if (!ids_.emplace(id, key).second)
-    return tl::unexpected(make_error(Code::invalid, "transaction " + id.str() +
-                                                        " is in use in this client; wait for its end() first"));
+    return tl::unexpected(
+        make_error(Code::invalid, "transaction " + id.str() + " is in use in this client; wait for its end() first"));
   txns_.emplace(key, Txn{.key = key, .session = session_key, .options = std::move(options), .id = std::move(id)});
   session->txns.insert(key);
   return key;

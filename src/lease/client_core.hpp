@@ -134,11 +134,11 @@ class ClientCore {
     Micros made;
     Micros interval;  ///< until it is sent again
     bool sent = false;
-    bool queued = false;      ///< in Agent::sends
-    bool deferred = false;    ///< goes out after an unlock or downgrade of the same name was answered
-    bool waiting = false;     ///< the agent said so
-    bool abandoned = false;   ///< a lock request that was given up: undone if it is granted
-    bool cancelling = false;  ///< a cancel was sent since it was last sent itself
+    bool queued = false;       ///< in Agent::sends
+    bool deferred = false;     ///< goes out after an unlock or downgrade of the same name was answered
+    bool waiting = false;      ///< the agent said so
+    bool abandoned = false;    ///< a lock request that was given up: undone if it is granted
+    bool cancelling = false;   ///< a cancel was sent since it was last sent itself
     bool former_life = false;  ///< the agent was started again since it was asked for
     Timers::iterator timer;
   };
@@ -152,13 +152,13 @@ class ClientCore {
     Number incarnation = 0;
     Micros ttl_us;
     Micros margin_us;
-    Micros opened_at = 0;    ///< when the first OpenSession of this opening was sent; 0: not yet
-    Micros proven = never;   ///< when the last OpenSession or Renew that was answered was sent
-    Micros capped = never;   ///< while reclaims are unanswered: no deadline later than that of the agent's former life
-    Micros try_at = never;   ///< when to renew, open or close (again)
+    Micros opened_at = 0;   ///< when the first OpenSession of this opening was sent; 0: not yet
+    Micros proven = never;  ///< when the last OpenSession or Renew that was answered was sent
+    Micros capped = never;  ///< while reclaims are unanswered: no deadline later than that of the agent's former life
+    Micros try_at = never;  ///< when to renew, open or close (again)
     Micros closing_since = 0;
-    bool queued = false;     ///< in one of the agent's lists
-    std::size_t uses = 0;    ///< locks held and requests known to wait
+    bool queued = false;   ///< in one of the agent's lists
+    std::size_t uses = 0;  ///< locks held and requests known to wait
     std::size_t reclaims = 0;
     Number next_request = 1;
     std::map<Number, Pending> pending{};
@@ -281,7 +281,7 @@ class ClientCore {
   void on_due(Lease& lease, Micros now);
   void confirm(Lease& lease, Micros sent);
   void ask_again(Lease& lease, std::vector<Number>& list, Micros next);
-  void lapse(Lease& lease, std::string why, Micros now);
+  void lapse(Lease& lease, const std::string& why, Micros now);
   void renumber(Lease& lease);
   void erase(Lease& lease);
   void close(Lease& lease, Micros now);
@@ -306,7 +306,8 @@ class ClientCore {
   void prepare(Lease& lease, Pending& pending, Micros now);
 
   // client_plan.cpp: which agent is asked for what, in which order
-  [[nodiscard]] tl::expected<std::vector<Step>, LockError> plan(std::span<const LockItem> items, const LockTerms& terms) const;
+  [[nodiscard]] tl::expected<std::vector<Step>, LockError> plan(std::span<const LockItem> items,
+                                                                const LockTerms& terms) const;
   [[nodiscard]] std::vector<Part> parts_of_path(std::string_view path, Mode mode) const;
   [[nodiscard]] std::vector<Part> parts_of(const wire::LockRequest& request) const;
   [[nodiscard]] std::optional<LockError> complaint(std::span<const LockItem> items, const LockTerms& terms) const;
@@ -319,6 +320,8 @@ class ClientCore {
   void fail(CallKey key, LockError error, Micros now);
   void withdraw(CallKey key, LockError error, Micros now);
   [[nodiscard]] bool withdrawn(const Pending& pending) const;
+  /// When what has no answer is sent again for the first time.
+  [[nodiscard]] static Micros resend_first(const Lease& lease) { return std::min<Micros>(500'000, lease.ttl_us / 3); }
   void abandon(CallKey key, Call& call, Micros now);
   void start_step(CallKey key, Call& call, Txn& txn, Micros now);
   void begin_at(Lease& lease, Txn& txn, Branch& branch, Micros now);
@@ -341,11 +344,12 @@ class ClientCore {
   void arm(Lease& lease, Number request, Pending& pending, Micros now);
   void finish(Lease& lease, Number request, const wire::LockReply& reply, Micros now);
   void on_waiting(Lease& lease, Number request, Pending& pending, Micros now);
-  void on_locked(Lease& lease, const wire::LockRequest& request, const Pending& pending, const wire::LockReply& reply, Micros now);
+  void on_locked(Lease& lease, const wire::LockRequest& request, const Pending& pending, const wire::LockReply& reply,
+                 Micros now);
   std::vector<Got> record(Lease& lease, Txn& txn, const wire::LockRequest& request, const wire::LockReply& reply);
   void keep_raised(const Txn& txn, const Part& part, std::size_t agent);
-  void on_changed(Lease& lease, const std::string& name, bool unlocked, const Pending& pending, const wire::LockReply& reply,
-                  Micros now);
+  void on_changed(Lease& lease, const std::string& name, bool unlocked, const Pending& pending,
+                  const wire::LockReply& reply, Micros now);
   void on_ended(const Pending& pending);
   void on_reclaimed(Lease& lease, const Pending& pending, const wire::LockReply& reply, Micros now);
 

@@ -36,8 +36,6 @@ inline bool ends_transaction(LockError::Code code) {
   return code == Code::deadlock || code == Code::lease_lost || code == Code::wounded || code == Code::forced;
 }
 
-inline LockError error_of(const wire::LockReply& reply) {
-  return {code_of(reply.status), reply.text, reply.incident};
-}
+inline LockError error_of(const wire::LockReply& reply) { return {code_of(reply.status), reply.text, reply.incident}; }
 
 }  // namespace gordian::lease

@@ -38,7 +38,8 @@ ClientCore::Number ClientCore::new_number() {
 ClientCore::Lease& ClientCore::lease_for(SessionKey key, Session& session, std::size_t agent) {
   if (Lease* lease = lease_of(session, agent)) return *lease;
   const Number number = new_number();
-  Lease& lease = agents_[agent].leases
+  Lease& lease = agents_[agent]
+                     .leases
                      .emplace(number, Lease{.number = number,
                                             .session = key,
                                             .agent = agent,
@@ -78,7 +79,8 @@ void ClientCore::on_due(Lease& lease, Micros now) {
     return arm(lease);
   }
   if (lease.deadline() <= now)
-    return lapse(lease, "no renewal was answered by site " + site_name(lease.agent) + " for the whole time to live", now);
+    return lapse(lease, "no renewal was answered by site " + site_name(lease.agent) + " for the whole time to live",
+                 now);
   check_jeopardy(lease, now);
   if (lease.try_at <= now) {
     if (lease.state == Lease::State::open) {
@@ -106,7 +108,7 @@ void ClientCore::confirm(Lease& lease, Micros sent) {
 }
 
 /// Its deadline has passed, or the agent says that it is over.
-void ClientCore::lapse(Lease& lease, std::string why, Micros now) {
+void ClientCore::lapse(Lease& lease, const std::string& why, Micros now) {
   Session& session = sessions_.at(lease.session);
   if (lease.uses > 0) {
     const SessionKey key = lease.session;
@@ -219,7 +221,8 @@ void ClientCore::reclaim(Lease& lease, Micros now) {
 
 void ClientCore::reclaim(Lease& lease, Txn& txn, const Branch& branch, Micros now) {
   const auto send = [&](std::vector<wire::HeldLock> holds) {
-    post(lease, wire::ReclaimRequest{{lease.number, 0, 0}, txn.id, txn.options.start, std::move(holds)}, txn.key, {}, now);
+    post(lease, wire::ReclaimRequest{{lease.number, 0, 0}, txn.id, txn.options.start, std::move(holds)}, txn.key, {},
+         now);
     ++lease.reclaims;
     ++counters_.reclaims;
   };
@@ -228,7 +231,8 @@ void ClientCore::reclaim(Lease& lease, Txn& txn, const Branch& branch, Micros no
   std::vector<wire::HeldLock> holds;
   for (const auto& [name, hold] : branch.holds) {
     if (hold.count == 0) continue;
-    holds.push_back({name, std::string(settings_.modes.name(hold.mode)), hold.count, {hold.fence.epoch, hold.fence.counter}});
+    holds.push_back(
+        {name, std::string(settings_.modes.name(hold.mode)), hold.count, {hold.fence.epoch, hold.fence.counter}});
     if (holds.size() == holds_max) send(std::exchange(holds, {}));
   }
   if (!holds.empty()) send(std::move(holds));
@@ -316,8 +320,7 @@ void ClientCore::on(Agent& agent, const wire::SessionEnded& message, Micros now)
     if (lease.state == Lease::State::open) return reopen(lease, now);
     return;  // the OpenSession on its way, or its repetition, puts it right
   }
-  if (message.why != Why::refused)
-    return lapse(lease, "site " + agent.site.str() + " says so: " + message.text, now);
+  if (message.why != Why::refused) return lapse(lease, "site " + agent.site.str() + " says so: " + message.text, now);
   // Refused: it will not be otherwise if we ask again.
   const auto refused = make_error(Code::limit, "site " + agent.site.str() + " refused the session: " + message.text);
   if (lease.uses > 0) return lapse(lease, refused.message, now);

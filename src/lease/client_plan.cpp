@@ -24,10 +24,12 @@ tl::expected<std::size_t, LockError> ClientCore::agent_named(const SiteId& site)
 
 std::optional<LockError> ClientCore::complaint(std::span<const LockItem> items, const LockTerms& terms) const {
   if (items.empty() || items.size() > items_max)
-    return make_error(items.empty() ? Code::invalid : Code::limit,
-                      std::to_string(items.size()) + " resources in one call, expected 1 to " + std::to_string(items_max));
+    return make_error(
+        items.empty() ? Code::invalid : Code::limit,
+        std::to_string(items.size()) + " resources in one call, expected 1 to " + std::to_string(items_max));
   if (terms.scheme == Scheme::some && (terms.need == 0 || terms.need > items.size()))
-    return make_error(Code::invalid, "need of " + std::to_string(terms.need) + " of " + std::to_string(items.size()) + " resources");
+    return make_error(Code::invalid,
+                      "need of " + std::to_string(terms.need) + " of " + std::to_string(items.size()) + " resources");
   for (const LockItem& item : items) {
     if (item.key.empty()) return make_error(Code::invalid, "a resource has an empty name");
     if (item.key.size() > settings_.limits.name_bytes)
@@ -52,7 +54,8 @@ std::vector<ClientCore::Part> ClientCore::parts_of_path(std::string_view path, M
 /// What a request asks for, by the places that its reply uses.
 std::vector<ClientCore::Part> ClientCore::parts_of(const wire::LockRequest& request) const {
   const auto mode_of = [this](const std::string& name) { return settings_.modes.find(name).value(); };
-  if (request.scheme == Scheme::path) return parts_of_path(request.items.front().name, mode_of(request.items.front().mode));
+  if (request.scheme == Scheme::path)
+    return parts_of_path(request.items.front().name, mode_of(request.items.front().mode));
   std::vector<Part> parts;
   for (const auto& item : request.items) parts.push_back({item.name, mode_of(item.mode), parts.size()});
   return parts;
@@ -86,7 +89,8 @@ tl::expected<std::vector<ClientCore::Step>, LockError> ClientCore::plan(std::spa
     return steps;
   }
   if (terms.scheme == Scheme::some)
-    return tl::unexpected(make_error(Code::invalid, "these resources live at several agents; name the site for a choice among them"));
+    return tl::unexpected(
+        make_error(Code::invalid, "these resources live at several agents; name the site for a choice among them"));
   std::stable_sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.name < b.name; });
   for (Part& part : parts) {
     const std::size_t agent = agent_of[part.place];

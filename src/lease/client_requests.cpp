@@ -10,11 +10,11 @@ namespace {
 using Code = LockError::Code;
 using Level = LockClientOptions::Level;
 
-constexpr Micros resend_first_us = 500'000;
 
 }  // namespace
 
-ClientCore::Number ClientCore::post(Lease& lease, wire::LockServiceRequest body, TxnKey txn_key, CallKey call, Micros now) {
+ClientCore::Number ClientCore::post(Lease& lease, wire::LockServiceRequest body, TxnKey txn_key, CallKey call,
+                                    Micros now) {
   const Number request = lease.next_request++;
   std::visit([&](auto& b) { b.id = {lease.number, request, 0}; }, body);
   Txn& txn = txns_.at(txn_key);
@@ -24,7 +24,7 @@ ClientCore::Number ClientCore::post(Lease& lease, wire::LockServiceRequest body,
                                                    .txn = txn_key,
                                                    .call = call,
                                                    .made = now,
-                                                   .interval = std::min(resend_first_us, lease.ttl_us / 3),
+                                                   .interval = resend_first(lease),
                                                    .timer = timers_.end()})
                          .first->second;
   if (const auto* lock = std::get_if<wire::LockRequest>(&pending.body)) {
@@ -109,7 +109,7 @@ void ClientCore::on_due(Lease& lease, Number request, Micros now) {
     if (!lease.pending.contains(request)) return;
   }
   queue(lease, request, pending);
-  pending.interval = pending.waiting ? lease.ttl_us / 3 : std::min(2 * pending.interval, lease.ttl_us / 3);
+  pending.interval = owed ? std::min(2 * pending.interval, lease.ttl_us / 3) : lease.ttl_us / 3;
   arm(lease, request, pending, now);
 }
 
@@ -120,7 +120,7 @@ void ClientCore::connected(std::size_t index, Micros now) {
     const Micros retry = now + lease.ttl_us / 10;
     switch (lease.state) {
       case Lease::State::open: ask_again(lease, agent.renews, retry); break;
-      case Lease::State::closing: ask_again(lease, agent.closes, now + resend_first_us); break;
+      case Lease::State::closing: ask_again(lease, agent.closes, now + resend_first(lease)); break;
       case Lease::State::opening:
       case Lease::State::reopening: ask_again(lease, agent.opens, retry); break;
     }
@@ -140,8 +140,8 @@ void ClientCore::receive(std::size_t index, const wire::ToLockClient& message, M
 }
 
 void ClientCore::on(Agent& agent, const wire::Error& message, Micros /*now*/) {
-  log(Level::error, "the agent of site " + agent.site.str() + " refused a message (" + std::string(wire::name(message.code)) +
-                        "): " + message.text);
+  log(Level::error, "the agent of site " + agent.site.str() + " refused a message (" +
+                        std::string(wire::name(message.code)) + "): " + message.text);
 }
 
 void ClientCore::on(Agent& agent, const wire::Replies& message, Micros now) {
@@ -207,8 +207,8 @@ void ClientCore::finish(Lease& lease, Number request, const wire::LockReply& rep
   }
 }
 
-void ClientCore::on_locked(Lease& lease, const wire::LockRequest& request, const Pending& pending, const wire::LockReply& reply,
-                           Micros now) {
+void ClientCore::on_locked(Lease& lease, const wire::LockRequest& request, const Pending& pending,
+                           const wire::LockReply& reply, Micros now) {
   Txn& txn = txns_.at(pending.txn);
   if (txn.over) return;  // its end follows, and releases whatever this was
   if (reply.status != wire::LockStatus::done) {
@@ -246,7 +246,8 @@ std::vector<ClientCore::Got> ClientCore::record(Lease& lease, Txn& txn, const wi
     if (granted.item >= parts.size()) continue;
     const Part& part = parts[granted.item];
     const Fence fence{granted.fence.epoch, granted.fence.counter};
-    Hold& hold = branch.holds.try_emplace(part.name, Hold{.mode = part.mode, .first = fence, .fence = fence}).first->second;
+    Hold& hold =
+        branch.holds.try_emplace(part.name, Hold{.mode = part.mode, .first = fence, .fence = fence}).first->second;
     const auto before = hold.count > 0 ? std::optional(hold.mode) : std::nullopt;
     // Of one given back but not answered yet, only what is granted now is sure.
     hold.mode = before ? settings_.modes.join(*before, part.mode) : part.mode;
@@ -270,8 +271,8 @@ void ClientCore::keep_raised(const Txn& txn, const Part& part, std::size_t agent
 /// An unlock or a downgrade was answered.
 void ClientCore::on_changed(Lease& lease, const std::string& name, bool unlocked, const Pending& pending,
                             const wire::LockReply& reply, Micros now) {
-  // What an agent without a journal does not know to be held was freed by its start.
-  const bool freed = pending.former_life && unlocked && reply.status == wire::LockStatus::not_held;
+  // Asked for before the agent's start: what it does not know to be held was freed by it, or reclaimed in the weaker mode.
+  const bool freed = pending.former_life && reply.status == wire::LockStatus::not_held;
   const bool done = reply.status == wire::LockStatus::done || freed;
   Txn* txn = find(pending.txn);
   if (txn != nullptr && !txn->over) {

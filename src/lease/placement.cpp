@@ -25,7 +25,8 @@ std::size_t rendezvous(std::span<const AgentAddress> sites, std::string_view nam
   std::uint64_t best_hash = 0;
   for (std::size_t i = 0; i < sites.size() && sites.size() > 1; ++i) {
     const auto hash = mix(fnv(fnv(14695981039346656037ULL, sites[i].site.view()), name));
-    if (i == 0 || hash > best_hash || (hash == best_hash && sites[i].site < sites[best].site)) best = i, best_hash = hash;
+    if (i == 0 || hash > best_hash || (hash == best_hash && sites[i].site < sites[best].site))
+      best = i, best_hash = hash;
   }
   return best;
 }

@@ -4,10 +4,12 @@
 
 namespace gordian::net {
 
-tl::expected<LockLink, std::string> LockLink::connect(const std::vector<AgentAddress>& agents, const std::string& identity) {
+tl::expected<LockLink, std::string> LockLink::connect(const std::vector<AgentAddress>& agents,
+                                                      const std::string& identity) {
   LockLink link;
   for (const auto& agent : agents) {
-    auto socket = DealerSocket::connect({.endpoint = agent.endpoint, .routing_id = "l" + identity, .send_queue = 100'000});
+    auto socket =
+        DealerSocket::connect({.endpoint = agent.endpoint, .routing_id = "l" + identity, .send_queue = 100'000});
     if (!socket) return tl::unexpected("site " + agent.site.str() + ": " + socket.error());
     link.descriptors_.push_back(socket->descriptor());
     link.sockets_.push_back(std::move(*socket));

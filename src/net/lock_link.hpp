@@ -15,7 +15,8 @@ namespace gordian::net {
 class LockLink {
  public:
   /// `identity` names the client: random. The error is a sentence about an endpoint.
-  static tl::expected<LockLink, std::string> connect(const std::vector<AgentAddress>& agents, const std::string& identity);
+  static tl::expected<LockLink, std::string> connect(const std::vector<AgentAddress>& agents,
+                                                     const std::string& identity);
 
   [[nodiscard]] bool writable(std::size_t agent) const { return sockets_[agent].writable(); }
   /// Never blocks. False: the message is lost.

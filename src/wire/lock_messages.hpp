@@ -209,7 +209,7 @@ enum class LockStatus : std::uint8_t {
   forced = 12,
 };
 struct GrantValue {
-  std::uint64_t item;  ///< its place in the request; of a path, 0
+  std::uint64_t item;  ///< its place in the request, or in the path
   FenceValue fence;
 
   friend bool operator==(const GrantValue&, const GrantValue&) = default;

@@ -64,11 +64,9 @@ class LockAgentProcess {
   void start(const std::string& listen) {
     const auto endpoint_file = folder_ / "endpoint";
     std::filesystem::remove(endpoint_file);
-    std::vector<std::string> words{GORDIAN_AGENT,      "--site",  site_,
-                                   "--listen",         listen,    "--endpoint-file",
-                                   endpoint_file,      "--state", folder_ / "state",
-                                   "--coordinator",    "",        "--log-level",
-                                   "error"};
+    std::vector<std::string> words{
+        GORDIAN_AGENT,     "--site",        site_, "--listen",    listen, "--endpoint-file", endpoint_file, "--state",
+        folder_ / "state", "--coordinator", "",    "--log-level", "error"};
     words.insert(words.end(), options_.begin(), options_.end());
     std::vector<char*> arguments;
     for (auto& word : words) arguments.push_back(word.data());

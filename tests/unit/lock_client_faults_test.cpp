@@ -19,7 +19,8 @@ struct Worker {
 
 class Storm {
  public:
-  explicit Storm(std::uint64_t seed) : world(sites_count, clients_count), random_(seed), workers_(clients_count), down_(sites_count, 0) {
+  explicit Storm(std::uint64_t seed)
+      : world(sites_count, clients_count), random_(seed), workers_(clients_count), down_(sites_count, 0) {
     world.letters_max = 0;
     world.random.seed(seed);
     for (std::size_t c = 0; c < clients_count; ++c) restart(c);
@@ -81,10 +82,14 @@ class Storm {
     switch (random_() % 12) {
       case 0:
       case 1:
-      case 2: worker.calls.push_back(world.lock(worker.txn, name, chance(50) ? S : X, {.wait = std::chrono::milliseconds(random_() % 500)}, c)); break;
+      case 2:
+        worker.calls.push_back(
+            world.lock(worker.txn, name, chance(50) ? S : X, {.wait = std::chrono::milliseconds(random_() % 500)}, c));
+        break;
       case 3: {
         const std::vector<LockItem> items{{"p", S}, {"q", X}, {"s", S}};
-        worker.calls.push_back(core.lock(worker.txn, items, {.options = {.wait = std::chrono::milliseconds(300)}}, world.now));
+        worker.calls.push_back(
+            core.lock(worker.txn, items, {.options = {.wait = std::chrono::milliseconds(300)}}, world.now));
         break;
       }
       case 4:

@@ -15,7 +15,11 @@ using namespace std::chrono_literals;
 namespace {
 
 LockClient client_of(const std::string& agents, std::chrono::milliseconds reply_limit = 5'000ms) {
-  auto client = LockClient::start({.agents = AgentAddress::parse_list(agents).value(), .label = "test", .reply_limit = reply_limit, .limits = {}, .on_log = {}});
+  auto client = LockClient::start({.agents = AgentAddress::parse_list(agents).value(),
+                                   .label = "test",
+                                   .reply_limit = reply_limit,
+                                   .limits = {},
+                                   .on_log = {}});
   REQUIRE(client.has_value());
   return std::move(*client);
 }
@@ -200,7 +204,8 @@ TEST_CASE("an agent that is killed and started again: the lock is reclaimed unde
   auto thief_client = client_of(agent.address());
   auto thief_session = session_of(thief_client);
   auto thief = begin(thief_session);
-  CHECK(outcome(thief.lock("k", modes::X, {.wait = 2'500ms, .site = {}})) == "timeout");  // the grace period is over by then
+  CHECK(outcome(thief.lock("k", modes::X, {.wait = 2'500ms, .site = {}})) ==
+        "timeout");  // the grace period is over by then
   CHECK(outcome(txn.unlock(*grant)) == "done");
   const auto stolen = thief.lock("k");
   REQUIRE(stolen.has_value());
@@ -217,9 +222,10 @@ TEST_CASE("an agent that hangs for longer than the lease: jeopardy, then lost, a
     const std::lock_guard lock(mutex);
     told.emplace_back(what);
   };
-  auto session = session_of(client, {.ttl = 600ms,
-                                     .on_jeopardy = [&](std::chrono::microseconds left) { tell(left > 0us ? "jeopardy" : "late"); },
-                                     .on_lost = [&](const LockError&) { tell("lost"); }});
+  auto session = session_of(
+      client, {.ttl = 600ms,
+               .on_jeopardy = [&](std::chrono::microseconds left) { tell(left > 0us ? "jeopardy" : "late"); },
+               .on_lost = [&](const LockError&) { tell("lost"); }});
   auto txn = begin(session);
   REQUIRE(txn.lock("k").has_value());
   agent.signal(SIGSTOP);
@@ -282,7 +288,8 @@ TEST_CASE("a client that is stopped: whoever is blocked returns, handles outlive
 
   auto next = client_of(agent.address());
   auto fresh = session_of(next);
-  CHECK(outcome(begin(fresh).lock("k", modes::X, {.wait = 5s, .site = {}})) == "done");  // the session was closed, not left to run out
+  CHECK(outcome(begin(fresh).lock("k", modes::X, {.wait = 5s, .site = {}})) ==
+        "done");  // the session was closed, not left to run out
 }
 
 TEST_CASE("a blocking call inside a callback is refused, an asynchronous one is not") {
@@ -305,10 +312,15 @@ TEST_CASE("wound_wait: the wounded holder is told, and its calls fail") {
   auto client = client_of(agent.address());
   auto session = session_of(client);
   std::atomic<bool> told{false};
-  auto young = begin(session, {.id = {}, .start = 2e15, .label = "young", .strategy = Strategy::wound_wait,
-                               .on_aborted = [&](const LockError& why) { told = why.code == LockError::Code::wounded; }});
+  auto young =
+      begin(session, {.id = {},
+                      .start = 2e15,
+                      .label = "young",
+                      .strategy = Strategy::wound_wait,
+                      .on_aborted = [&](const LockError& why) { told = why.code == LockError::Code::wounded; }});
   REQUIRE(young.lock("k").has_value());
-  auto old = begin(session, {.id = {}, .start = 1e15, .label = "old", .strategy = Strategy::wound_wait, .on_aborted = {}});
+  auto old =
+      begin(session, {.id = {}, .start = 1e15, .label = "old", .strategy = Strategy::wound_wait, .on_aborted = {}});
   CHECK(outcome(old.lock("k")) == "done");
   until("on_aborted", [&] { return told.load(); });
   CHECK(outcome(young.lock("z")) == "wounded");
@@ -319,7 +331,8 @@ TEST_CASE("bad options are refused with a sentence") {
   CHECK(!LockClient::start({}));
   const auto twice = std::vector<AgentAddress>{{SiteId("a"), "tcp://127.0.0.1:1"}, {SiteId("a"), "tcp://127.0.0.1:2"}};
   CHECK(!LockClient::start({.agents = twice, .label = {}, .limits = {}, .on_log = {}}));
-  const auto nonsense = LockClient::start({.agents = {{SiteId("a"), "nonsense"}}, .label = {}, .limits = {}, .on_log = {}});
+  const auto nonsense =
+      LockClient::start({.agents = {{SiteId("a"), "nonsense"}}, .label = {}, .limits = {}, .on_log = {}});
   REQUIRE(!nonsense);
   CHECK(nonsense.error().code == LockError::Code::invalid);
   CHECK(nonsense.error().message.find("nonsense") != std::string::npos);

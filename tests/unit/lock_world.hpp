@@ -22,9 +22,12 @@ class Site {
   void start(Durable found, Micros now) {
     ++epoch_;
     server.reset();
-    server = std::make_unique<LockServer>(
-        ServerOptions{.site = SiteId(name_), .table = {.epoch = epoch_}, .found = std::move(found), .txn_ended = {}, .limits = {}},
-        ServerTime{now, now});
+    server = std::make_unique<LockServer>(ServerOptions{.site = SiteId(name_),
+                                                        .table = {.epoch = epoch_},
+                                                        .found = std::move(found),
+                                                        .txn_ended = {},
+                                                        .limits = {}},
+                                          ServerTime{now, now});
     up = true;
   }
   /// The longest lease it granted is all that survives.
@@ -32,7 +35,9 @@ class Site {
     up = false;
     server.reset();
   }
-  void restart(Micros now, Micros longest_ttl_us = 10'000'000) { start({.longest_ttl_us = longest_ttl_us, .clean = false, .sessions = {}, .holds = {}}, now); }
+  void restart(Micros now, Micros longest_ttl_us = 10'000'000) {
+    start({.longest_ttl_us = longest_ttl_us, .clean = false, .sessions = {}, .holds = {}}, now);
+  }
 
   std::unique_ptr<LockServer> server;
   bool up = false;
@@ -58,7 +63,9 @@ class LockWorld {
     }
     for (std::size_t i = 0; i < client_count; ++i)
       clients.push_back(std::make_unique<ClientCore>(
-          ClientSettings{.agents = agents_, .identity = "c" + std::to_string(i), .limits = limits, .draw = [this] { return random(); }}));
+          ClientSettings{.agents = agents_, .identity = "c" + std::to_string(i), .limits = limits, .draw = [this] {
+                           return random();
+                         }}));
     outputs.resize(client_count);
     paused.assign(client_count, false);
   }
@@ -104,7 +111,8 @@ class LockWorld {
     collect(c);
     return ended.at({c, call}).result.error();
   }
-  CallKey lock(TxnKey txn, std::string_view name, Mode mode = modes::X, AcquireOptions options = {}, std::size_t c = 0) {
+  CallKey lock(TxnKey txn, std::string_view name, Mode mode = modes::X, AcquireOptions options = {},
+               std::size_t c = 0) {
     const LockItem item{name, mode};
     return client(c).lock(txn, {&item, 1}, {.options = std::move(options)}, now);
   }
@@ -114,7 +122,8 @@ class LockWorld {
     return *txn;
   }
   SessionKey open(Micros ttl_us = 10'000'000, std::size_t c = 0) {
-    const auto session = client(c).open({.ttl = std::chrono::milliseconds(ttl_us / 1000), .on_jeopardy = {}, .on_lost = {}});
+    const auto session =
+        client(c).open({.ttl = std::chrono::milliseconds(ttl_us / 1000), .on_jeopardy = {}, .on_lost = {}});
     REQUIRE(session.has_value());
     return *session;
   }
@@ -213,6 +222,14 @@ bool is(const Variant& message) {
 template <class Message>
 bool carries(const Letter& letter) {
   return std::visit([](const auto& message) { return is<Message>(message); }, letter.message);
+}
+
+inline bool from_site(const Letter& letter) { return std::holds_alternative<wire::ToLockClient>(letter.message); }
+
+/// A name that lives at that site.
+inline std::string name_at(LockWorld& world, const char* site) {
+  for (int i = 0;; ++i)
+    if (auto name = "k" + std::to_string(i); world.client().site_of(name).str() == site) return name;
 }
 
 }  // namespace gordian::test
