@@ -357,6 +357,22 @@ class RestartTest(AgentCase):
         grant.unlock()
         self.assertGreater(two.lock("a", wait=1).fence, grant.fence)
 
+    def test_an_unlock_and_an_end_on_their_way_when_an_agent_with_a_journal_crashes(self):
+        self.options = ("--durability", "journal")
+        self.again()
+        one, two, other = (self.transaction(name, ttl=5) for name in ("one", "two", "other"))
+        grant = one.lock("a")
+        two.lock("b")
+        self.agents["a"].signal(signal.SIGSTOP)  # it takes nothing any more
+        unlock, end = self.begin(one.unlock, grant), self.begin(two.end)
+        wait_until(lambda: self.client.status()["requests"] >= 4, 10, "both are sent")
+        self.again()
+        self.assertIsNone(unlock.result(10))
+        self.assertIsNone(end.result(10))
+        for name in ("a", "b"):
+            self.assertTrue(other.lock(name, wait=5).fence)
+        self.assertEqual(one.held(), [])
+
     def test_unlocked_while_the_agent_is_away(self):
         one, two = self.transaction("one", ttl=3), self.transaction("two", ttl=3)
         first, second = one.lock("a"), one.lock("b")

@@ -43,7 +43,7 @@ class Branch:
 class Request:
     """One numbered request, from its first sending to its final reply."""
 
-    __slots__ = ("abandoned", "answered", "body", "code", "due", "error", "event", "fields", "grants", "interval", "lease", "number",
+    __slots__ = ("abandoned", "answered", "body", "code", "due", "error", "event", "fields", "former", "grants", "interval", "lease", "number",
                  "queued", "times", "txn")
 
     def __init__(self, lease: Lease, code: wire.Code, txn: Transaction, fields: list[Any]) -> None:
@@ -59,6 +59,7 @@ class Request:
         self.queued = False  #: in the link's outbox
         self.answered = False  #: `waiting`, at least
         self.abandoned = False  #: nobody waits for it any more
+        self.former = False  #: it gave something back before the agent was started again; here that is done already
         self.grants: list[list[int]] = []
         self.error: errors.LockError | None = None
         self.event = threading.Event()  #: its caller may go on
@@ -236,7 +237,7 @@ class Lease:
             if request.abandoned:
                 self.withdraw(request)  # it came after its cancel
             return
-        if status != wire.DONE:
+        if status != wire.DONE and not (request.former and status == wire.NOT_HELD):
             request.error = errors.from_status(status, text, incident)
         request.grants = grants
         self.finish(request)
@@ -247,7 +248,7 @@ class Lease:
         """It has its final reply, or what counts as one."""
         del self.pending[request.number]
         self.link.timers.set(request, None)
-        if request.error is None:
+        if request.error is None and not request.former:
             self._carry_out(request)
         request.event.set()
         if request.code is wire.Code.RECLAIM:
@@ -363,18 +364,32 @@ class Lease:
         if self.state is not State.OPEN or self.expired(now):
             return
         self.start(now)
-        settled = (wire.Code.UNLOCK, wire.Code.DOWNGRADE, wire.Code.END)
         dropped = (wire.Code.CANCEL, wire.Code.BEGIN, wire.Code.RECLAIM)
         for request in list(self.pending.values()):
-            if request.code in settled:
-                self.finish(request)  # nothing of it is claimed: that is as good as done
+            if request.code is wire.Code.DOWNGRADE or (request.code is wire.Code.UNLOCK and self._held(request) > 1):
+                self.finish(request)  # so much less is claimed: that is as good as done
+            elif request.code in (wire.Code.UNLOCK, wire.Code.END):
+                self._ask_again(request)
+                if not request.former:
+                    self._carry_out(request)  # it is not claimed, but an agent with a journal still has it
+                request.former = True
             elif request.code in dropped or request.abandoned:
                 self._fail([request], errors.Cancelled("the agent was started again"))
             else:
-                request.answered = False
-                request.interval = RESEND_FIRST
-                request.queued = False
+                self._ask_again(request)
         self.link.drop(self)
+
+    @staticmethod
+    def _ask_again(request: Request) -> None:
+        request.answered = False
+        request.interval = RESEND_FIRST
+        request.queued = False
+
+    def _held(self, request: Request) -> int:
+        """How often the lock that an unlock gives back is held."""
+        branch = self.branches.get(request.txn)
+        hold = branch.holds.get(request.fields[1]) if branch else None
+        return hold.count if hold else 0
 
     def ended(self, why: int, text: str, now: float) -> None:
         """SessionEnded."""

@@ -54,6 +54,7 @@ class Ended(enum.IntEnum):
 
 
 DONE, WAITING = 0, 1  # the statuses that are no errors (errors.BY_STATUS)
+NOT_HELD = 10
 ALL_ITEMS, PATH, SOME_ITEMS = 0, 1, 2  # the schemes of a lock request
 
 #: How many fields each message has at least.
