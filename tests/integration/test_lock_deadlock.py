@@ -99,13 +99,14 @@ class CrowdTest(unittest.TestCase):
         self.assertEqual(self.peer.lock(1, 1, "holder", "hot", "S")[0], lp.DONE)
         self.assertEqual(self.peer.lock(1, 2, "second", "hot", "S")[0], lp.DONE)
         self.peer.send(lp.REQUESTS, [[lp.LOCK, 1, 3 + i, 1, f"waiter{i}", None, None, 0, 0, [["hot", "X"]]] for i in range(count)])
-        wait_until(lambda: self.gordiand.cli.status()["waits"] == count, 20, "all waits are known to the coordinator", 0.1)
+        patient = ("--timeout", "9s")  # under a sanitizer so many take a while
+        wait_until(lambda: self.gordiand.cli.json(*patient, "status")["waits"] == count, 60, "all waits are known to the coordinator", 0.1)
         # Both holders want more: each waits for the other, behind nobody.
         self.peer.request(lp.LOCK, 1, count + 3, "holder", 1.0, None, 0, 0, [["hot", "X"]])
         self.peer.request(lp.LOCK, 1, count + 4, "second", 2.0, None, 0, 0, [["hot", "X"]])
-        _, [_, txn, status, _, incident] = self.peer.expect_any({lp.TXN_ABORTED})
+        _, [_, txn, status, *_] = self.peer.expect_any({lp.TXN_ABORTED}, 60)
         self.assertEqual(status, lp.DEADLOCK)
-        incident = wait_until(lambda: self.gordiand.cli.deadlocks()["incidents"], 10, "the incident is stored")[0]
+        incident = wait_until(lambda: self.gordiand.cli.json(*patient, "deadlocks")["incidents"], 20, "the incident is stored")[0]
         self.assertEqual(incident["victims"], [txn.decode()])
         self.assertEqual({member["txn"] for member in incident["txns"]}, {"holder", "second"})
         survivor = "second" if txn == b"holder" else "holder"
@@ -113,7 +114,7 @@ class CrowdTest(unittest.TestCase):
         # The whole queue passes through.
         self.peer.send(lp.REQUESTS, [[lp.END, 1, count + 5, 1, survivor]])
         self.peer.send(lp.REQUESTS, [[lp.END, 1, count + 6 + i, count + 3, f"waiter{i}"] for i in range(count)])
-        wait_until(lambda: self.peer.query("status")["locks"] == 0, 20, "the queue is empty", 0.1)
+        wait_until(lambda: self.peer.query("status")["locks"] == 0, 60, "the queue is empty", 0.1)
         self.assertEqual(self.peer.query("status")["counters"]["granted"], 2 + 1 + count)
 
 
