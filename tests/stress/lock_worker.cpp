@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <ctime>
@@ -65,7 +66,12 @@ class Store {
     if (::write(socket_, line.data(), line.size()) != static_cast<ssize_t>(line.size()))
       throw std::runtime_error("the store is gone");
     std::string answer;
-    for (char byte = 0; read(socket_, &byte, 1) == 1 && byte != '\n';) answer += byte;
+    for (char byte = 0; byte != '\n';) {
+      const ssize_t got = read(socket_, &byte, 1);
+      if (got < 0 && errno == EINTR) continue;  // SIGTERM, under a sanitizer
+      if (got != 1) break;
+      if (byte != '\n') answer += byte;
+    }
     if (answer.empty()) throw std::runtime_error("the store is gone");
     return answer;
   }

@@ -64,7 +64,7 @@ struct LeaseScene {
                                       std::optional<std::uint64_t> wait_ms = {}) {
     std::optional<std::uint64_t> wait_us;
     if (wait_ms) wait_us = *wait_ms * 1000;
-    return ask(wire::LockRequest{next(session), TxnId(txn), 1.0, wait_us, wire::LockRequest::Scheme::all, 1, {{std::move(name), mode}}});
+    return ask(wire::LockRequest{next(session), TxnId(std::string(txn)), 1.0, wait_us, wire::LockRequest::Scheme::all, 1, {{std::move(name), mode}}});
   }
   std::optional<wire::LockReply> unlock(std::uint64_t session, const char* txn, std::string name, wire::FenceValue fence = {}) {
     return ask(wire::UnlockRequest{next(session), TxnId(txn), std::move(name), fence, false});

@@ -452,6 +452,31 @@ TEST_CASE("who holds and who waits, since when") {
   CHECK(s.server.locks({.resource = {}, .txn = {}, .limit = 1}).left_out == 1);
 }
 
+TEST_CASE("a server that ends while many wait: its observer may still ask who they are") {
+  struct Curious : WaitObserver {
+    void wait_begun(const WaitBegun& wait) override { ask(wait.waiter); }
+    void wait_ended(WaitNumber, const std::string&, std::uint64_t) override {}
+    void holder_joined(const std::string&, Mode, const TxnId& txn, std::uint64_t) override { ask(txn); }
+    void holder_left(const std::string&, Mode, const TxnId&, std::uint64_t) override {}
+    void front_changed(const std::string&, Mode, std::optional<WaitNumber>, std::uint64_t) override {}
+    void resource_calm(const std::string&, std::uint64_t) override {}
+    void ask(const TxnId& txn) { locks += server == nullptr ? 0 : server->info(txn).locks; }
+    LockServer* server = nullptr;
+    double locks = 0;
+  } curious;
+  ServerOptions options = with_epoch(1);
+  options.table.observer = &curious;
+  {
+    LeaseScene s(options);
+    curious.server = &s.server;
+    s.open(1);
+    s.open(2);
+    for (int i = 0; i < 200; ++i) (void)s.lock(1 + i % 2, ("T" + std::to_string(i)).c_str(), "hot");
+    CHECK(s.server.status().waiting == 199);
+  }
+  CHECK(curious.locks >= 0);
+}
+
 TEST_CASE("a hundred thousand sessions") {
   LeaseScene s;
   std::vector<std::uint64_t> all;

@@ -161,7 +161,7 @@ TEST_CASE("a blocked call is woken by a grant, by cancel from another thread, an
 TEST_CASE("several agents: paths and lists over all of them, and one that is not there") {
   LockAgentProcess a("a"), b("b"), c("c");
   const auto agents = a.address() + "," + b.address() + "," + c.address();
-  auto client = client_of(agents, 300ms);
+  auto client = client_of(agents, 2000ms);
   auto session = session_of(client);
   auto txn = begin(session);
   std::vector<std::string> names;
