@@ -166,7 +166,7 @@ class ShowTest(LockCliCase):
         (site, _), = self.locks()
         other = next(name for name in self.sites if name != site)
         self.agents[other].kill()
-        finished = self.run_gordian("--timeout", "300ms", "locks")
+        finished = self.run_gordian("--timeout", "2s", "locks")
         self.assertEqual(finished.returncode, 3)
         self.assertIn("held", finished.stdout)
 
