@@ -313,7 +313,7 @@ class StressTest(unittest.TestCase):
 
     def test_transfers_lose_no_money_and_none_hangs(self):
         counts, found = self.stress("transfers", 2000)
-        self.assertGreater(counts["deadlocks"], 20)
+        self.assertGreater(counts["deadlocks"], 0)
         self.assertEqual(counts, {"committed": 2000, "deadlocks": counts["deadlocks"], "other_errors": 0, "sum": 8000, "waits": 0})
         # A victim is told once, whatever its incident has left to do at the other site.
         self.assertEqual(sum(len(incident["victims"]) for incident in found), counts["deadlocks"])
