@@ -77,7 +77,7 @@ class PackageTest(unittest.TestCase):
         for name, lines in {**CONSUMERS, "plain.c": ["loaded"]}.items():
             language, compiler = ("C", CC) if name.endswith(".c") else ("CXX", CXX)
             build = self.folder / ("cmake-" + name)
-            run("cmake", "-S", CONSUMER, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}", f"-DCONSUMERS={CONSUMER / name}",
+            run("cmake", "-G", "Ninja", "-S", CONSUMER, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}", f"-DCONSUMERS={CONSUMER / name}",
                 f"-DLANGUAGES={language}", f"-DCMAKE_{language}_COMPILER={compiler}")
             run("cmake", "--build", build)
             # By the run path that CMake gives it, as a program in somebody's build folder.
@@ -89,7 +89,7 @@ class PackageTest(unittest.TestCase):
         (project / "CMakeLists.txt").write_text("cmake_minimum_required(VERSION 3.25)\nproject(future LANGUAGES NONE)\n"
                                                 "find_package(gordian 9.0 REQUIRED)\n")
         with self.assertRaisesRegex(AssertionError, "compatible with requested version"):
-            run("cmake", "-S", project, "-B", project / "build", f"-DCMAKE_PREFIX_PATH={self.prefix}")
+            run("cmake", "-G", "Ninja", "-S", project, "-B", project / "build", f"-DCMAKE_PREFIX_PATH={self.prefix}")
 
     def test_pkg_config(self):
         for name, lines in CONSUMERS.items():
