@@ -20,7 +20,8 @@ double us_since(Clock::time_point start, Clock::time_point end = Clock::now());
 
 template <class Condition>
 void wait_until(Condition condition, const std::string& what) {
-  for (const auto deadline = Clock::now() + give_up_after; !condition(); std::this_thread::sleep_for(std::chrono::microseconds(200)))
+  for (const auto deadline = Clock::now() + give_up_after; !condition();
+       std::this_thread::sleep_for(std::chrono::microseconds(200)))
     if (Clock::now() > deadline) fail("not within 10 s: " + what);
 }
 

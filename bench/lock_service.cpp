@@ -35,24 +35,33 @@ T must(tl::expected<T, E> result) {
 /// gordiand and gordian-agents, started for one part of the benchmark.
 class Services {
  public:
-  Services(const TemporaryFolder& folder, const std::string& transport, std::size_t agents) : folder_(folder), transport_(transport) {
-    gordiand_ = std::make_unique<Child>(std::vector<std::string>{own_folder() + "/gordiand", "--listen", listen("gordiand"), "--endpoint-file",
-                                                                folder / "gordiand.endpoint", "--history", "", "--log-level", "error"});
+  Services(const TemporaryFolder& folder, const std::string& transport, std::size_t agents)
+      : folder_(folder), transport_(transport) {
+    gordiand_ = std::make_unique<Child>(
+        std::vector<std::string>{own_folder() + "/gordiand", "--listen", listen("gordiand"), "--endpoint-file",
+                                 folder / "gordiand.endpoint", "--history", "", "--log-level", "error"});
     coordinator_ = endpoint_in(folder / "gordiand.endpoint");
     for (std::size_t i = 0; i < agents; ++i) {
       const std::string site(1, static_cast<char>('a' + i));
       agents_.push_back(std::make_unique<Child>(std::vector<std::string>{
-          own_folder() + "/gordian-agent", "--site", site, "--listen", listen(site), "--endpoint-file", folder / (site + ".endpoint"), "--state",
-          folder / (site + ".state"), "--coordinator", coordinator_, "--publish-after", "0", "--log-level", "error"}));
+          own_folder() + "/gordian-agent", "--site", site, "--listen", listen(site), "--endpoint-file",
+          folder / (site + ".endpoint"), "--state", folder / (site + ".state"), "--coordinator", coordinator_,
+          "--publish-after", "0", "--log-level", "error"}));
       addresses_.push_back({SiteId(site), endpoint_in(folder / (site + ".endpoint"))});
     }
     wait_until([&] { return complete_sites() == agents; }, "all agents are known to the coordinator");
   }
 
   [[nodiscard]] const std::vector<AgentAddress>& addresses() const { return addresses_; }
-  [[nodiscard]] LockClient client() const { return must(LockClient::start({.agents = addresses_, .limits = {}, .on_log = {}})); }
-  [[nodiscard]] Json coordinator_status() const { return Json::parse(must(net::query(coordinator_, "status", "", 5s))); }
-  [[nodiscard]] Json agent_status(std::size_t agent) const { return Json::parse(must(net::query(addresses_[agent].endpoint, "status", "", 5s))); }
+  [[nodiscard]] LockClient client() const {
+    return must(LockClient::start({.agents = addresses_, .limits = {}, .on_log = {}}));
+  }
+  [[nodiscard]] Json coordinator_status() const {
+    return Json::parse(must(net::query(coordinator_, "status", "", 5s)));
+  }
+  [[nodiscard]] Json agent_status(std::size_t agent) const {
+    return Json::parse(must(net::query(addresses_[agent].endpoint, "status", "", 5s)));
+  }
 
  private:
   [[nodiscard]] std::string listen(const std::string& name) const {
@@ -127,7 +136,8 @@ class Load {
     for (std::size_t i = 0; i < sessions; ++i) {
       auto session = must(client.open());
       auto txn = must(session.begin());
-      workers_.push_back(std::make_unique<Worker>(Worker{std::move(session), std::move(txn), "lock:" + std::to_string(i)}));
+      workers_.push_back(
+          std::make_unique<Worker>(Worker{std::move(session), std::move(txn), "lock:" + std::to_string(i)}));
     }
   }
 
@@ -216,14 +226,15 @@ Json hot(std::size_t waiters) {
     });
   };
   for (std::size_t i = 1; i <= waiters; ++i) wait_in_line(i);
-  wait_until([&] { return services.coordinator_status()["waits"] == waiters; }, "all waits are known to the coordinator");
+  wait_until([&] { return services.coordinator_status()["waits"] == waiters; },
+             "all waits are known to the coordinator");
 
   const auto settled = [&](const Json& before) {  // until the coordinator has what the agent sent
-    wait_until([&] { return services.coordinator_status()["waits"] == waiters - handovers; }, "the hand-overs are known");
+    wait_until([&] { return services.coordinator_status()["waits"] == waiters - handovers; },
+               "the hand-overs are known");
     const auto after = services.coordinator_status()["counters"];
     Json difference = Json::object();
-    for (const auto& [key, value] : after.items())
-      difference[key] = value.get<double>() - before.value(key, 0.0);
+    for (const auto& [key, value] : after.items()) difference[key] = value.get<double>() - before.value(key, 0.0);
     return difference;
   };
   const auto counters = services.coordinator_status()["counters"];
@@ -279,7 +290,8 @@ Json deadlock(const std::string& transport, int rounds) {
     const auto grant = younger.lock("r", modes::X, at_a);
     const double one_error_us = us_since(start);
     if (grant || grant.error().code != LockError::Code::deadlock) fail("the younger one was not the victim");
-    if (got.get_future().wait_for(give_up_after) != std::future_status::ready) fail("the older one did not get its lock");
+    if (got.get_future().wait_for(give_up_after) != std::future_status::ready)
+      fail("the older one did not get its lock");
     (void)younger.end();  // says again that it was aborted
     must(older.end());
     wait_until([&] { return services.coordinator_status()["waits"] == 0; }, "all waits are over");
@@ -303,7 +315,8 @@ void print(const Json& row) {
       std::snprintf(text, sizeof text, "%.2f", value.get<double>());
       std::cout << key << " " << text << "  ";
     } else {
-      std::cout << (key == "part" ? "" : key + " ") << (value.is_string() ? value.get<std::string>() : value.dump()) << "  ";
+      std::cout << (key == "part" ? "" : key + " ") << (value.is_string() ? value.get<std::string>() : value.dump())
+                << "  ";
     }
   }
   std::cout << std::endl;
@@ -314,7 +327,8 @@ int run(int argc, char** argv) {
   std::vector<std::string> parts{"latency", "sessions", "hot", "deadlock"};
   std::string format = "table", role, endpoint;
   CLI::App app("Locks over the network, next to raw ZeroMQ and to Redis in the same run.");
-  app.add_option("--rounds", rounds, "batches; latency and deadlock take 20 times as many")->check(CLI::Range(1, 100'000));
+  app.add_option("--rounds", rounds, "batches; latency and deadlock take 20 times as many")
+      ->check(CLI::Range(1, 100'000));
   app.add_option("--parts", parts, "latency, sessions, hot, deadlock")
       ->delimiter(',')
       ->check(CLI::IsMember({"latency", "sessions", "hot", "deadlock"}));
@@ -327,7 +341,9 @@ int run(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   if (role == "echo") run_echo(endpoint);
-  const auto show = [&](const Json& row) { format == "json" ? void(std::cout << row.dump() << std::endl) : print(row); };
+  const auto show = [&](const Json& row) {
+    format == "json" ? void(std::cout << row.dump() << std::endl) : print(row);
+  };
   std::cerr << cpu_model() << ", " << std::thread::hardware_concurrency() << " cores\n";
   const auto wanted = [&](const char* part) { return std::find(parts.begin(), parts.end(), part) != parts.end(); };
   if (wanted("latency"))

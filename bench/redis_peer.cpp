@@ -29,7 +29,8 @@ std::uint16_t free_port() {
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address = loopback(0);
   socklen_t size = sizeof address;
-  if (bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0 || getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0)
+  if (bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+      getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0)
     fail("no free port");
   close(fd);
   return ntohs(address.sin_port);
@@ -46,7 +47,8 @@ class Connection {
  public:
   Connection(std::uint16_t port, std::size_t number)
       : fd_(socket(AF_INET, SOCK_STREAM, 0)),
-        lock_(command({"SET", "lock:" + std::to_string(number), "owner-" + std::to_string(number), "NX", "PX", "10000"})),
+        lock_(
+            command({"SET", "lock:" + std::to_string(number), "owner-" + std::to_string(number), "NX", "PX", "10000"})),
         unlock_(command({"DEL", "lock:" + std::to_string(number)})) {
     const sockaddr_in address = loopback(port);
     if (connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) fail("Redis does not answer");
@@ -67,7 +69,8 @@ class Connection {
     char answer[64];
     const auto got = read(fd_, answer, sizeof answer);
     const char* expected = locked_ ? ":1\r\n" : "+OK\r\n";
-    if (got != static_cast<ssize_t>(std::strlen(expected)) || std::memcmp(answer, expected, static_cast<std::size_t>(got)) != 0)
+    if (got != static_cast<ssize_t>(std::strlen(expected)) ||
+        std::memcmp(answer, expected, static_cast<std::size_t>(got)) != 0)
       fail("Redis answered something else");
     locked_ = !locked_;
     return !locked_;
@@ -83,8 +86,8 @@ class RealRedis : public Redis {
  public:
   RealRedis(const std::string& folder, std::uint16_t port)
       : port_(port),
-        server_({program, "--port", std::to_string(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder,
-                 "--logfile", folder + "/redis.log"}) {
+        server_({program, "--port", std::to_string(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+                 "--dir", folder, "--logfile", folder + "/redis.log"}) {
     wait_until(
         [&] {
           const int fd = socket(AF_INET, SOCK_STREAM, 0);

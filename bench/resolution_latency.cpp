@@ -33,7 +33,12 @@ TxnId txn(int number, int round) { return TxnId("T" + std::to_string(number) + "
 Wait wait_for(TxnId waiter, TxnId blocker) { return {std::move(waiter), {{std::move(blocker)}}, "row", "X", "", 0us}; }
 
 AgentOptions options_of(const std::string& endpoint, const char* site) {
-  return {.coordinator = endpoint, .site = SiteId(site), .engine = "benchmark", .label = {}, .publish_after = 0us, .limits = {}};
+  return {.coordinator = endpoint,
+          .site = SiteId(site),
+          .engine = "benchmark",
+          .label = {},
+          .publish_after = 0us,
+          .limits = {}};
 }
 
 Agent start(AgentOptions options, AgentCallbacks callbacks) {
@@ -47,10 +52,11 @@ Agent start(AgentOptions options, AgentCallbacks callbacks) {
 /// Site a: for each round that is named on a line, T1 waits for T2, until T2's locks are ordered to be freed.
 void run_holder(const std::string& endpoint) {
   std::atomic<Agent*> self{nullptr};
-  auto agent = start(options_of(endpoint, "a"), {.on_abort = [&self](const AbortOrder& order, const AbortAnswer& answer) {
-                                                   self.load()->end_wait(order.wait);
-                                                   answer.done();
-                                                 }});
+  auto agent =
+      start(options_of(endpoint, "a"), {.on_abort = [&self](const AbortOrder& order, const AbortAnswer& answer) {
+              self.load()->end_wait(order.wait);
+              answer.done();
+            }});
   self = &agent;
   for (std::string line; std::getline(std::cin, line);) {
     const int round = std::stoi(line);
@@ -67,7 +73,8 @@ class Coordinator {
   void wait_until_it_has(std::size_t sites, std::size_t waits) {
     wait_until(
         [&] {
-          const auto reply = wire::decode_reply(dealer_.ask(wire::encode(wire::Request(wire::Query{1, "status", ""}))).to_string());
+          const auto reply =
+              wire::decode_reply(dealer_.ask(wire::encode(wire::Request(wire::Query{1, "status", ""}))).to_string());
           const auto status = Json::parse(std::get<wire::Answer>(reply.value()).body);
           const auto complete = std::count_if(status["sites"].begin(), status["sites"].end(),
                                               [](const Json& site) { return site["state"] == "complete"; });
@@ -84,11 +91,12 @@ class Coordinator {
 class Victim {
  public:
   explicit Victim(const std::string& endpoint)
-      : agent_(start(options_of(endpoint, "b"), {.on_abort = [this](const AbortOrder& order, const AbortAnswer& answer) {
-                       const auto now = Clock::now();
-                       answer.done();
-                       aborted_.set_value({now, order.victim});
-                     }})) {}
+      : agent_(
+            start(options_of(endpoint, "b"), {.on_abort = [this](const AbortOrder& order, const AbortAnswer& answer) {
+                    const auto now = Clock::now();
+                    answer.done();
+                    aborted_.set_value({now, order.victim});
+                  }})) {}
 
   /// Closes the cycle of that round; microseconds to the abort.
   double close_cycle(int round) {
@@ -98,9 +106,9 @@ class Victim {
     if (const auto wait = agent_.begin_wait(wait_for(txn(2, round), txn(1, round))); !wait) fail(wait.error().message);
     if (aborted.wait_for(give_up_after) != std::future_status::ready) {
       const auto status = agent_.status();
-      fail("round " + std::to_string(round) + ": not broken within 10 s; site b is " + (status.connected ? "" : "not ") +
-           "connected, has answered " + std::to_string(status.confirmations) + " confirmations and carried out " +
-           std::to_string(status.aborts_done) + " orders");
+      fail("round " + std::to_string(round) + ": not broken within 10 s; site b is " +
+           (status.connected ? "" : "not ") + "connected, has answered " + std::to_string(status.confirmations) +
+           " confirmations and carried out " + std::to_string(status.aborts_done) + " orders");
     }
     const auto [when, victim] = aborted.get();
     if (victim != txn(2, round)) fail("the victim was " + victim.str());
@@ -130,8 +138,8 @@ std::vector<Samples> measure(const std::string& transport, int batches, int roun
   };
   const auto self = own_folder() + "/resolution_latency";
   const auto endpoint_file = folder / "endpoint";
-  Child gordiand({own_folder() + "/gordiand", "--listen", listen("gordiand"), "--endpoint-file", endpoint_file, "--history",
-                  folder / "history.db", "--log-level", "error"});
+  Child gordiand({own_folder() + "/gordiand", "--listen", listen("gordiand"), "--endpoint-file", endpoint_file,
+                  "--history", folder / "history.db", "--log-level", "error"});
   const std::string endpoint = endpoint_in(endpoint_file);
   Child holder({self, "--role", "holder", "--endpoint", endpoint});
   Child echo({self, "--role", "echo", "--endpoint", listen("echo")});
@@ -162,9 +170,7 @@ std::vector<Samples> measure(const std::string& transport, int batches, int roun
   return samples;
 }
 
-Json summary(const std::vector<double>& us) {
-  return {{"median", percentile(us, 50)}, {"p99", percentile(us, 99)}};
-}
+Json summary(const std::vector<double>& us) { return {{"median", percentile(us, 50)}, {"p99", percentile(us, 99)}}; }
 
 Json report(const std::string& transport, const std::vector<Samples>& batches) {
   Samples all;
@@ -182,11 +188,11 @@ Json report(const std::string& transport, const std::vector<Samples>& batches) {
 }
 
 void print_table(const Json& result) {
-  std::printf("%s, %u cores; %d batches of %d rounds, messages of %zu bytes\n\n", result["cpu"].get<std::string>().c_str(),
-              result["cores"].get<unsigned>(), result["batches"].get<int>(), result["rounds"].get<int>(),
-              result["message_bytes"].get<std::size_t>());
-  std::printf("%-10s %14s %10s %19s %10s %7s   %s\n", "transport", "round trip us", "p99", "to the abort us", "p99", "ratio",
-              "ratio of each batch");
+  std::printf("%s, %u cores; %d batches of %d rounds, messages of %zu bytes\n\n",
+              result["cpu"].get<std::string>().c_str(), result["cores"].get<unsigned>(), result["batches"].get<int>(),
+              result["rounds"].get<int>(), result["message_bytes"].get<std::size_t>());
+  std::printf("%-10s %14s %10s %19s %10s %7s   %s\n", "transport", "round trip us", "p99", "to the abort us", "p99",
+              "ratio", "ratio of each batch");
   for (const auto& row : result["transports"]) {
     std::printf("%-10s %14.0f %10.0f %19.0f %10.0f %7.2f  ", row["transport"].get<std::string>().c_str(),
                 row["raw_us"]["median"].get<double>(), row["raw_us"]["p99"].get<double>(),
@@ -204,7 +210,8 @@ int run(int argc, char** argv) {
   std::string format = "table";
   std::string role;
   std::string endpoint;
-  CLI::App app("From the report of a cycle's closing wait to the victim's abort callback, next to a raw ZeroMQ round trip");
+  CLI::App app(
+      "From the report of a cycle's closing wait to the victim's abort callback, next to a raw ZeroMQ round trip");
   app.add_option("--rounds", rounds, "deadlocks in a batch")->check(CLI::Range(1, 1'000'000));
   app.add_option("--batches", batches, "batches, each with a ratio of its own")->check(CLI::Range(1, 1000));
   app.add_option("--transport", transports, "ipc, tcp or both")->delimiter(',')->check(CLI::IsMember({"ipc", "tcp"}));
@@ -219,9 +226,10 @@ int run(int argc, char** argv) {
   if (role == "holder") return run_holder(endpoint), 0;
   if (role == "echo") run_echo(endpoint);
 
-  Json result{{"cpu", cpu_model()}, {"cores", std::thread::hardware_concurrency()}, {"batches", batches}, {"rounds", rounds},
-              {"message_bytes", encoded_closing_wait().size()}, {"transports", Json::array()}};
-  for (const auto& transport : transports) result["transports"].push_back(report(transport, measure(transport, batches, rounds)));
+  Json result{{"cpu", cpu_model()}, {"cores", std::thread::hardware_concurrency()},   {"batches", batches},
+              {"rounds", rounds},   {"message_bytes", encoded_closing_wait().size()}, {"transports", Json::array()}};
+  for (const auto& transport : transports)
+    result["transports"].push_back(report(transport, measure(transport, batches, rounds)));
   if (format == "json") {
     std::cout << result.dump(2) << "\n";
   } else {

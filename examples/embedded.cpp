@@ -29,7 +29,9 @@ class Calls : public LockEvents {
   }
 
   void granted(const Party&, Ticket, std::uint64_t tag, std::span<const GrantedItem>) override { end(tag, {}); }
-  void failed(const Party&, Ticket, std::uint64_t tag, const LockError& error) override { end(tag, tl::unexpected(error)); }
+  void failed(const Party&, Ticket, std::uint64_t tag, const LockError& error) override {
+    end(tag, tl::unexpected(error));
+  }
   void aborted(const Party&, const LockError&) override {}
 
  private:
@@ -52,7 +54,8 @@ int main() {
     ++deadlocks;
     std::printf("deadlock %s: %s\n", deadlock.incident.c_str(), deadlock.why.c_str());
     for (const auto& edge : deadlock.edges)
-      std::printf("  %s waits for %s, held by %s\n", edge.waiter.str().c_str(), edge.resource.c_str(), edge.blocker.str().c_str());
+      std::printf("  %s waits for %s, held by %s\n", edge.waiter.str().c_str(), edge.resource.c_str(),
+                  edge.blocker.str().c_str());
   }});
   LockTable& table = detector.add_table(SiteId("bank"), {.events = &calls});
 
@@ -62,7 +65,8 @@ int main() {
 
   const auto transfer = [&](const char* name, std::uint64_t start, const char* from, const char* to) {
     for (int attempt = 1;; ++attempt) {
-      LockTxn txn = table.begin({.id = TxnId(name), .start = start});  // a restart keeps its start: it grows old, and is spared
+      LockTxn txn =
+          table.begin({.id = TxnId(name), .start = start});  // a restart keeps its start: it grows old, and is spared
       auto held = calls.lock(txn, from);
       if (attempt == 1) {
         std::unique_lock guard(at_the_crossing);

@@ -57,7 +57,8 @@ tl::expected<Database, Error> open(const std::string& folder, const std::string&
   const char* coordinator = std::getenv("GORDIAN_COORDINATOR");
   gordian::rocksdb_agent::Options options{
       .path = folder + "/" + site,
-      .agent = {.coordinator = coordinator != nullptr ? coordinator : "tcp://127.0.0.1:7410", .site = gordian::SiteId(site)}};
+      .agent = {.coordinator = coordinator != nullptr ? coordinator : "tcp://127.0.0.1:7410",
+                .site = gordian::SiteId(site)}};
   options.engine.create_if_missing = true;
   return Database::open(std::move(options));
 }
@@ -87,7 +88,8 @@ int main(int argc, char** argv) {
   for (const auto& bank : {n, s}) {
     auto reader = bank.database.begin(gordian::TxnId("reader"));
     const auto balance = reader ? reader->get("account") : tl::unexpected(reader.error());
-    std::printf("%s: %s\n", bank.name.c_str(), balance ? balance->value_or("none").c_str() : balance.error().message.c_str());
+    std::printf("%s: %s\n", bank.name.c_str(),
+                balance ? balance->value_or("none").c_str() : balance.error().message.c_str());
   }
   return 0;
 }

@@ -62,8 +62,10 @@ class Counters {
   std::string json(double seconds) {
     const std::lock_guard lock(mutex_);
     std::string reasons;
-    for (const auto& [why, count] : aborted_) reasons += (reasons.empty() ? "\"" : ", \"") + why + "\": " + std::to_string(count);
-    return "{\"seconds\": " + std::to_string(seconds) + ", \"committed\": " + std::to_string(committed_) + ", \"aborted\": {" + reasons + "}";
+    for (const auto& [why, count] : aborted_)
+      reasons += (reasons.empty() ? "\"" : ", \"") + why + "\": " + std::to_string(count);
+    return "{\"seconds\": " + std::to_string(seconds) + ", \"committed\": " + std::to_string(committed_) +
+           ", \"aborted\": {" + reasons + "}";
   }
 
  private:
@@ -109,7 +111,8 @@ class Teller {
       if (done) return counters_.commit();
       const auto code = done.error().code;
       counters_.abort(code);
-      if (code != LockError::Code::deadlock && code != LockError::Code::timeout) throw std::runtime_error(done.error().message);
+      if (code != LockError::Code::deadlock && code != LockError::Code::timeout)
+        throw std::runtime_error(done.error().message);
       options.id = gordian::TxnId(name + "/" + std::to_string(++attempts));
     }
   }
@@ -141,11 +144,13 @@ std::size_t number(const char* text, std::size_t least) {
   char* end = nullptr;
   const auto value = std::strtoull(text, &end, 10);
   if (*end != '\0' || value < least || value > 100'000)
-    throw std::invalid_argument("'" + std::string(text) + "' is no number from " + std::to_string(least) + " to 100000");
+    throw std::invalid_argument("'" + std::string(text) + "' is no number from " + std::to_string(least) +
+                                " to 100000");
   return value;
 }
 
-int run(std::vector<gordian::AgentAddress> agents, std::chrono::seconds seconds, std::size_t sessions, std::size_t count) {
+int run(std::vector<gordian::AgentAddress> agents, std::chrono::seconds seconds, std::size_t sessions,
+        std::size_t count) {
   auto client = gordian::LockClient::start({.agents = std::move(agents), .label = "transfers"});
   if (!client) throw std::invalid_argument(client.error().message);
   Accounts accounts(count);
@@ -187,8 +192,8 @@ int main(int argc, char** argv) {
   try {
     auto agents = gordian::AgentAddress::parse_list(argv[1]);
     if (!agents) throw std::invalid_argument(agents.error());
-    return run(std::move(*agents), std::chrono::seconds(argc > 2 ? number(argv[2], 1) : 10), argc > 3 ? number(argv[3], 1) : 16,
-               argc > 4 ? number(argv[4], 3) : 48);
+    return run(std::move(*agents), std::chrono::seconds(argc > 2 ? number(argv[2], 1) : 10),
+               argc > 3 ? number(argv[3], 1) : 16, argc > 4 ? number(argv[4], 3) : 48);
   } catch (const std::invalid_argument& error) {
     std::fprintf(stderr, "transfers: %s\n", error.what());
     return 2;

@@ -9,7 +9,10 @@ namespace gordian::node {
 using namespace std::chrono_literals;
 
 Journal::Journal(store::LockState state, std::shared_ptr<spdlog::logger> log, std::function<void()> committed_more)
-    : log_(std::move(log)), committed_more_(std::move(committed_more)), state_(std::move(state)), thread_([this] { run(); }) {}
+    : log_(std::move(log)),
+      committed_more_(std::move(committed_more)),
+      state_(std::move(state)),
+      thread_([this] { run(); }) {}
 
 Journal::~Journal() {
   {

@@ -47,9 +47,11 @@ int serve(const Settings& settings, const std::shared_ptr<spdlog::logger>& log) 
   }
   const std::string instance = random_instance();
   net::NodeReactor::Options options{
-      .clients = {settings.listen, settings.max_message_bytes, static_cast<int>(settings.max_send_queue)}, .coordinator = {}};
+      .clients = {settings.listen, settings.max_message_bytes, static_cast<int>(settings.max_send_queue)},
+      .coordinator = {}};
   if (!settings.coordinator.empty())
-    options.coordinator = net::DealerSocket::Options{.endpoint = settings.coordinator, .routing_id = "n" + instance + settings.site};
+    options.coordinator =
+        net::DealerSocket::Options{.endpoint = settings.coordinator, .routing_id = "n" + instance + settings.site};
   auto reactor = net::NodeReactor::bind(options);
   if (!reactor) {
     log->error("{}", reactor.error());
@@ -59,8 +61,8 @@ int serve(const Settings& settings, const std::shared_ptr<spdlog::logger>& log) 
   Node node(settings, *start, journal, instance, log, failpoint());
   const daemon::StopOnSignal stop_on_signal(*reactor);
   const daemon::EndpointFile endpoint_file(settings.endpoint_file, reactor->endpoint());
-  log->info("site {} listening on {} (epoch {}, durability {}, {} locks found{})", settings.site, reactor->endpoint(), start->epoch,
-            settings.durability, start->found.holds.size(),
+  log->info("site {} listening on {} (epoch {}, durability {}, {} locks found{})", settings.site, reactor->endpoint(),
+            start->epoch, settings.durability, start->found.holds.size(),
             settings.journal() || start->found.clean
                 ? std::string()
                 : ", holders may reclaim for " + std::to_string(start->found.longest_ttl_us / 1000) + " ms");

@@ -60,7 +60,9 @@ Node::Node(const Settings& settings, const store::LockState::Start& start, Journ
 
 // --- What comes in ---
 
-void Node::received(const std::string& peer, const wire::FromLockClient& message) { server_.receive(peer, message, now()); }
+void Node::received(const std::string& peer, const wire::FromLockClient& message) {
+  server_.receive(peer, message, now());
+}
 
 void Node::refused(const std::string& peer, const wire::Error& why) {
   log_->warn("message of a client not understood: {}", why.text);
@@ -83,7 +85,8 @@ tl::expected<std::string, std::string> Node::asked(const wire::Query& query) {
   }
   if (query.what == "status")
     return admin::to_json(admin::NodeStatus{settings_.site, GORDIAN_VERSION, settings_.coordinator, start_epoch_,
-                                            settings_.journal(), agent_.status(), server_.status(), reporter_.left_out()});
+                                            settings_.journal(), agent_.status(), server_.status(),
+                                            reporter_.left_out()});
   if (query.what == "audit") {
     const auto records = journal_.audit(audit_shown_max);
     if (!records) return tl::unexpected(records.error().message);
@@ -122,9 +125,10 @@ void Node::carry_out_orders() {
 void Node::carry_out(const agent::AbortCall& call) {
   const AbortOrder& order = call.order;
   const auto wait = reporter_.find(order.wait);
-  const bool done = wait && (order.role == AbortOrder::Role::waiting
-                                 ? server_.abort_waiting(order.victim, order.incident, wait->number, now())
-                                 : server_.abort_holding(order.victim, order.incident, wait->resource, wait->number, now()));
+  const bool done =
+      wait && (order.role == AbortOrder::Role::waiting
+                   ? server_.abort_waiting(order.victim, order.incident, wait->number, now())
+                   : server_.abort_holding(order.victim, order.incident, wait->resource, wait->number, now()));
   log_->debug("order to abort {} for incident {}: {}", order.victim.str(), order.incident, done ? "done" : "too late");
   agent_.answer_abort(call.ticket, done ? wire::Aborted::Outcome::done : wire::Aborted::Outcome::stale,
                       done ? "" : "the wait was over");
@@ -173,7 +177,8 @@ void Node::work(net::NodeSender& out) {
 
 void Node::send_to_clients(net::NodeSender& out) {
   for (auto& message : server_.take_outgoing()) held_.push_back(std::move(message));
-  for (const std::uint64_t committed = journal_.committed(); !held_.empty() && held_.front().after <= committed; held_.pop_front()) {
+  for (const std::uint64_t committed = journal_.committed(); !held_.empty() && held_.front().after <= committed;
+       held_.pop_front()) {
     if (failpoint_.kill_before_grant != 0) check_failpoint(held_.front().message);
     out.to_client(held_.front().peer, held_.front().message);
   }

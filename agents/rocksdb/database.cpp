@@ -87,7 +87,10 @@ Nothing count_write(Branch& branch, Nothing done) {
 void end(Branch& branch) {
   const std::lock_guard lock(branch.mutex);
   if (!branch.error)
-    branch.error = Error{Error::Code::ended, "transaction " + branch.id.str() + " has ended; begin another one", {}, Status::Aborted("ended")};
+    branch.error = Error{Error::Code::ended,
+                         "transaction " + branch.id.str() + " has ended; begin another one",
+                         {},
+                         Status::Aborted("ended")};
   branch.busy = false;
 }
 
@@ -181,10 +184,13 @@ class Database::Impl {
         ::rocksdb::TransactionDB::Open(options.engine, options.locking, options.path, families, &families_, &opened);
     db_.reset(opened);
     if (!status.ok())
-      return tl::unexpected(Error{Error::Code::rocksdb, options.path + " cannot be opened: " + status.ToString(), {}, status});
+      return tl::unexpected(
+          Error{Error::Code::rocksdb, options.path + " cannot be opened: " + status.ToString(), {}, status});
 
     AgentCallbacks callbacks;
-    callbacks.on_abort = [this](const AbortOrder& order, const AbortAnswer& answer) { waits_.carry_out(order, answer); };
+    callbacks.on_abort = [this](const AbortOrder& order, const AbortAnswer& answer) {
+      waits_.carry_out(order, answer);
+    };
     callbacks.on_log = options.on_log;
     options.agent.engine = "rocksdb";
     auto agent = Agent::start(std::move(options.agent), std::move(callbacks));
@@ -206,7 +212,8 @@ class Database::Impl {
     auto branch = std::make_shared<Branch>(waits_, id, std::move(options.info), db_->BeginTransaction({}, how));
     // Not SetName: where the commit of a named transaction fails, RocksDB 7.8 forgets the name twice, and aborts the process.
     if (!waits_.enter(branch))
-      return tl::unexpected(invalid("transaction " + id.str() + " is running at site " + site_.str() + " already; end it first"));
+      return tl::unexpected(
+          invalid("transaction " + id.str() + " is running at site " + site_.str() + " already; end it first"));
     return branch;
   }
 
@@ -224,8 +231,9 @@ class Database::Impl {
 
 tl::expected<Database, Error> Database::open(Options options) {
   if (options.locking.custom_mutex_factory || options.locking.lock_mgr_handle)
-    return tl::unexpected(invalid("locking.custom_mutex_factory and locking.lock_mgr_handle must be empty: the agent sees waits "
-                                  "through the first, and range locks are not supported"));
+    return tl::unexpected(
+        invalid("locking.custom_mutex_factory and locking.lock_mgr_handle must be empty: the agent sees waits "
+                "through the first, and range locks are not supported"));
   if (options.lock_timeout.count() < 1) return tl::unexpected(invalid("lock_timeout is less than 1 ms"));
   auto impl = std::make_unique<Impl>(options);
   if (auto opened = impl->open(std::move(options)); !opened) return tl::unexpected(std::move(opened.error()));
@@ -238,7 +246,9 @@ Database& Database::operator=(Database&&) noexcept = default;
 Database::~Database() = default;
 
 tl::expected<Transaction, Error> Database::begin(const TxnId& id, TxnOptions options) {
-  return impl_->begin(id, std::move(options)).map([](std::shared_ptr<Branch> branch) { return Transaction(std::move(branch)); });
+  return impl_->begin(id, std::move(options)).map([](std::shared_ptr<Branch> branch) {
+    return Transaction(std::move(branch));
+  });
 }
 ::rocksdb::TransactionDB& Database::raw() const { return impl_->db(); }
 const std::vector<::rocksdb::ColumnFamilyHandle*>& Database::column_families() const { return impl_->families(); }

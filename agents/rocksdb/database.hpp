@@ -75,7 +75,8 @@ class Transaction {
   /// Takes no lock. None: there is no such key.
   [[nodiscard]] tl::expected<std::optional<std::string>, Error> get(std::string_view key, Family family = nullptr);
   /// Locks the key, whether it exists or not, and reads it.
-  [[nodiscard]] tl::expected<std::optional<std::string>, Error> get_for_update(std::string_view key, Share share = Share::exclusive,
+  [[nodiscard]] tl::expected<std::optional<std::string>, Error> get_for_update(std::string_view key,
+                                                                               Share share = Share::exclusive,
                                                                                Family family = nullptr);
   tl::expected<void, Error> put(std::string_view key, std::string_view value, Family family = nullptr);
   tl::expected<void, Error> erase(std::string_view key, Family family = nullptr);

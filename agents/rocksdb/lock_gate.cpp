@@ -35,12 +35,15 @@ class CondVar final : public ::rocksdb::TransactionDBCondVar, public std::enable
 
   /// TimedOut makes RocksDB try once more and then give up: any other failure would make it wait again.
   Status WaitFor(std::shared_ptr<::rocksdb::TransactionDBMutex> mutex, std::int64_t timeout_us) override {
-    if (calling_branch != nullptr && !calling_branch->waits.begins_to_wait(*calling_branch, {mutex, shared_from_this()}))
+    if (calling_branch != nullptr &&
+        !calling_branch->waits.begins_to_wait(*calling_branch, {mutex, shared_from_this()}))
       return Status::TimedOut(Status::SubCode::kLockTimeout);
     std::unique_lock lock(static_cast<Mutex&>(*mutex).mutex, std::adopt_lock);
     bool in_time = true;
-    if (timeout_us < 0) changed_.wait(lock);
-    else in_time = changed_.wait_for(lock, std::chrono::microseconds(timeout_us)) == std::cv_status::no_timeout;
+    if (timeout_us < 0)
+      changed_.wait(lock);
+    else
+      in_time = changed_.wait_for(lock, std::chrono::microseconds(timeout_us)) == std::cv_status::no_timeout;
     lock.release();  // RocksDB goes on with it locked
     if (calling_branch != nullptr && calling_branch->condemned) in_time = false;
     return in_time ? Status::OK() : Status::TimedOut(Status::SubCode::kLockTimeout);

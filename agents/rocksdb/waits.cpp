@@ -20,8 +20,8 @@ std::string shown(const std::string& place) { return place.substr(0, 256); }
 
 Error condemned(const AbortOrder& order) {
   return {Error::Code::deadlock,
-          "transaction " + order.victim.str() + " was aborted to break deadlock " + order.incident + "; run it again", order.incident,
-          ::rocksdb::Status::Aborted("deadlock " + order.incident)};
+          "transaction " + order.victim.str() + " was aborted to break deadlock " + order.incident + "; run it again",
+          order.incident, ::rocksdb::Status::Aborted("deadlock " + order.incident)};
 }
 
 }  // namespace
@@ -74,11 +74,13 @@ bool Waits::begins_to_wait(Branch& branch, Gate gate) {
     const auto known = by_number_.find(number);
     if (known == by_number_.end()) strangers.push_back(number);
     // One that raises its shared lock finds itself among the holders.
-    else if (known->second != &branch && !known->second->ending) blockers.push_back(known->second);
+    else if (known->second != &branch && !known->second->ending)
+      blockers.push_back(known->second);
   }
   std::sort(blockers.begin(), blockers.end());
   std::sort(strangers.begin(), strangers.end());
-  if (blockers != branch.blockers || strangers != branch.strangers) set_blockers(branch, std::move(blockers), std::move(strangers));
+  if (blockers != branch.blockers || strangers != branch.strangers)
+    set_blockers(branch, std::move(blockers), std::move(strangers));
   return true;
 }
 
@@ -135,17 +137,19 @@ void Waits::report(Branch& branch) {
   } else {
     describe(branch);
     const auto age = std::chrono::steady_clock::now() - branch.waits_since;
-    told = agent_->begin_wait({.waiter = branch.id,
-                               .blockers = std::move(named),
-                               .resource = shown(branch.place),
-                               .mode = "",
-                               .detail = "",
-                               .age = std::chrono::duration_cast<std::chrono::microseconds>(age)})
+    told = agent_
+               ->begin_wait({.waiter = branch.id,
+                             .blockers = std::move(named),
+                             .resource = shown(branch.place),
+                             .mode = "",
+                             .detail = "",
+                             .age = std::chrono::duration_cast<std::chrono::microseconds>(age)})
                .map([&](WaitHandle handle) { branch.wait = handle; });
   }
   if (told || !log_) return;
-  log_(AgentCallbacks::Level::warn, "the wait of " + branch.id.str() + " for " + shown(branch.place) +
-                                        " is not reported, a deadlock that it is part of is not found: " + told.error().message);
+  log_(AgentCallbacks::Level::warn,
+       "the wait of " + branch.id.str() + " for " + shown(branch.place) +
+           " is not reported, a deadlock that it is part of is not found: " + told.error().message);
 }
 
 void Waits::describe(Branch& branch) {
@@ -186,7 +190,8 @@ void Waits::shared(std::uint32_t family, std::string_view key) {
 
 bool Waits::applies(const AbortOrder& order, const Branch& victim) const {
   if (order.role == AbortOrder::Role::waiting) return victim.wait == order.wait;
-  return std::any_of(victim.blocked.begin(), victim.blocked.end(), [&](const Branch* waiter) { return waiter->wait == order.wait; });
+  return std::any_of(victim.blocked.begin(), victim.blocked.end(),
+                     [&](const Branch* waiter) { return waiter->wait == order.wait; });
 }
 
 void Waits::carry_out(const AbortOrder& order, const AbortAnswer& answer) {
@@ -207,8 +212,10 @@ void Waits::carry_out(const AbortOrder& order, const AbortAnswer& answer) {
     gate = victim->gate;
     ours = !std::exchange(victim->busy, true);
   }
-  if (ours) roll_back(*victim);
-  else if (gate) gate->wake();  // its own thread rolls it back
+  if (ours)
+    roll_back(*victim);
+  else if (gate)
+    gate->wake();  // its own thread rolls it back
 }
 
 void roll_back(Branch& branch) {

@@ -50,11 +50,11 @@ struct Branch {
   std::vector<AbortAnswer> answers;  ///< to orders, due when its locks are free
 
   // Guarded by Waits::mutex_.
-  bool ending = false;                   ///< lets go of its locks just now: blocks nobody any more
-  bool described = false;                ///< the agent knows its `info`
-  std::optional<Gate> gate;              ///< where it waits
-  std::string place;                     ///< the key that it waits for; of meaning while `gate` is set
-  std::optional<WaitHandle> wait;        ///< as reported; none while it has no blocker
+  bool ending = false;             ///< lets go of its locks just now: blocks nobody any more
+  bool described = false;          ///< the agent knows its `info`
+  std::optional<Gate> gate;        ///< where it waits
+  std::string place;               ///< the key that it waits for; of meaning while `gate` is set
+  std::optional<WaitHandle> wait;  ///< as reported; none while it has no blocker
   std::chrono::steady_clock::time_point waits_since;
   std::vector<Branch*> blockers;         ///< as reported, sorted
   std::vector<std::uint64_t> strangers;  ///< blockers that are no branches, sorted

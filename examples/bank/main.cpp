@@ -46,10 +46,12 @@ Result<void> add(bank::Branch& branch, const std::string& account, long amount) 
 Result<void> attempt(Bank& bank, const Transfer& transfer, const gordian::TxnId& id, const gordian::TxnInfo& info) {
   bank::Branch source(transfer.northwards ? bank.south : bank.north, id, info);
   bank::Branch target(transfer.northwards ? bank.north : bank.south, id, info);
-  return add(source, transfer.from, -transfer.amount).and_then([&] { return add(target, transfer.to, transfer.amount); }).map([&] {
-    source.commit();
-    target.commit();
-  });
+  return add(source, transfer.from, -transfer.amount)
+      .and_then([&] { return add(target, transfer.to, transfer.amount); })
+      .map([&] {
+        source.commit();
+        target.commit();
+      });
 }
 
 /// Until it succeeds. Each attempt is a new transaction; all have the first one's start, so it grows older than the others and wins
@@ -71,7 +73,8 @@ void work(Bank& bank, unsigned seed) {
   std::mt19937 random(seed);
   const auto any = [&] { return accounts[random() % accounts.size()]; };
   for (int i = 0; i < transfers_each; ++i)
-    insist(bank, {.from = any(), .to = any(), .amount = static_cast<long>(random() % 100), .northwards = random() % 2 == 0});
+    insist(bank,
+           {.from = any(), .to = any(), .amount = static_cast<long>(random() % 100), .northwards = random() % 2 == 0});
 }
 
 }  // namespace
@@ -84,12 +87,14 @@ int main() {
     const long before = bank.north.total() + bank.south.total();
 
     std::vector<std::future<void>> working;
-    for (unsigned teller = 0; teller < tellers; ++teller) working.push_back(std::async(std::launch::async, work, std::ref(bank), teller));
+    for (unsigned teller = 0; teller < tellers; ++teller)
+      working.push_back(std::async(std::launch::async, work, std::ref(bank), teller));
     for (auto& teller : working) teller.get();
 
     const long after = bank.north.total() + bank.south.total();
-    std::printf("%u transfers committed; %u attempts were deadlock victims and run again; total %ld before, %ld after\n",
-                bank.committed.load(), bank.aborted.load(), before, after);
+    std::printf(
+        "%u transfers committed; %u attempts were deadlock victims and run again; total %ld before, %ld after\n",
+        bank.committed.load(), bank.aborted.load(), before, after);
     return before == after ? 0 : 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bank: %s\n", error.what());

@@ -10,9 +10,11 @@ using gordian::TxnInfo;
 
 // --- The engine's side of the lock table ---
 
-Node::Node(const std::string& site, const std::string& coordinator, const std::vector<std::string>& accounts, long balance) {
+Node::Node(const std::string& site, const std::string& coordinator, const std::vector<std::string>& accounts,
+           long balance) {
   for (const auto& account : accounts) accounts_[account] = balance;
-  gordian::TableAgentOptions options{.agent = {.coordinator = coordinator, .site = gordian::SiteId(site), .engine = "bank"}};
+  gordian::TableAgentOptions options{
+      .agent = {.coordinator = coordinator, .site = gordian::SiteId(site), .engine = "bank"}};
   options.agent.publish_after = std::chrono::milliseconds(5);
   options.table.events = this;
   options.describe = [this](const TxnId& txn) { return describe(txn); };

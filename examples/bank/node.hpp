@@ -59,13 +59,14 @@ class Node : private gordian::LockEvents {
 
  private:
   friend class Branch;
-  void granted(const gordian::Party& party, gordian::Ticket, std::uint64_t, std::span<const gordian::GrantedItem>) override;
+  void granted(const gordian::Party& party, gordian::Ticket, std::uint64_t,
+               std::span<const gordian::GrantedItem>) override;
   void failed(const gordian::Party& party, gordian::Ticket, std::uint64_t, const gordian::LockError& error) override;
   void aborted(const gordian::Party&, const gordian::LockError&) override {}  // its next call says so
   std::optional<gordian::TxnInfo> describe(const gordian::TxnId& txn);
 
-  std::unordered_map<std::string, long> accounts_;  ///< each guarded by its lock
-  std::mutex mutex_;                                ///< never held while the lock table is called
+  std::unordered_map<std::string, long> accounts_;                ///< each guarded by its lock
+  std::mutex mutex_;                                              ///< never held while the lock table is called
   std::unordered_map<gordian::TxnId, gordian::TxnInfo> running_;  ///< guarded by mutex_
   std::optional<gordian::TableAgent> locks_;
 };

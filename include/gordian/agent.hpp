@@ -34,14 +34,14 @@ struct AgentError {
 
 /// Everything has a limit. What is over a limit is refused with `limit_reached` and counted; nothing is lost silently.
 struct AgentLimits {
-  std::size_t waits = 100'000;             ///< standing waits of this site
-  std::size_t blockers_per_wait = 10'000;  ///< blockers of one wait
-  std::size_t transactions = 200'000;      ///< described transactions
-  std::size_t resource_bytes = 1024;       ///< resource and mode; longer is refused
-  std::size_t detail_bytes = 1024;         ///< Wait::detail and TxnInfo::label; longer is cut
-  std::size_t groups = 100'000;            ///< holder groups of this site
-  std::size_t members_per_group = 100'000; ///< members of one holder group
-  std::size_t groups_per_wait = 64;        ///< holder groups that one wait names
+  std::size_t waits = 100'000;              ///< standing waits of this site
+  std::size_t blockers_per_wait = 10'000;   ///< blockers of one wait
+  std::size_t transactions = 200'000;       ///< described transactions
+  std::size_t resource_bytes = 1024;        ///< resource and mode; longer is refused
+  std::size_t detail_bytes = 1024;          ///< Wait::detail and TxnInfo::label; longer is cut
+  std::size_t groups = 100'000;             ///< holder groups of this site
+  std::size_t members_per_group = 100'000;  ///< members of one holder group
+  std::size_t groups_per_wait = 64;         ///< holder groups that one wait names
 };
 
 struct AgentOptions {
@@ -85,8 +85,8 @@ class AbortAnswer {
  public:
   class Impl;
   explicit AbortAnswer(std::shared_ptr<Impl> impl) noexcept;
-  void done() const;                       ///< aborted: its locks here are free
-  void stale() const;                      ///< nothing was done: the wait named in the order is over
+  void done() const;                        ///< aborted: its locks here are free
+  void stale() const;                       ///< nothing was done: the wait named in the order is over
   void failed(std::string_view why) const;  ///< could not; the coordinator escalates
 
  private:
@@ -126,14 +126,14 @@ struct AgentStatus {
   std::size_t published = 0;      ///< those the coordinator was told of
   std::uint64_t deltas_sent = 0;
   std::uint64_t snapshots_sent = 0;
-  std::uint64_t confirmations = 0;    ///< confirmations answered
-  std::uint64_t aborts_done = 0;      ///< orders answered with done()
-  std::uint64_t aborts_stale = 0;     ///< orders that came too late
-  std::uint64_t aborts_failed = 0;    ///< orders answered with failed()
-  std::uint64_t orders_refused = 0;   ///< orders of an older epoch or another incarnation
-  std::uint64_t slow_callbacks = 0;   ///< callbacks that ran longer than AgentOptions::callback_warn
-  std::uint64_t limit_reached = 0;    ///< reports refused because of a limit
-  std::size_t groups = 0;             ///< standing holder groups, published or not
+  std::uint64_t confirmations = 0;   ///< confirmations answered
+  std::uint64_t aborts_done = 0;     ///< orders answered with done()
+  std::uint64_t aborts_stale = 0;    ///< orders that came too late
+  std::uint64_t aborts_failed = 0;   ///< orders answered with failed()
+  std::uint64_t orders_refused = 0;  ///< orders of an older epoch or another incarnation
+  std::uint64_t slow_callbacks = 0;  ///< callbacks that ran longer than AgentOptions::callback_warn
+  std::uint64_t limit_reached = 0;   ///< reports refused because of a limit
+  std::size_t groups = 0;            ///< standing holder groups, published or not
 };
 
 /// Thread-safe: every function may be called from any thread. No function blocks on the network.

@@ -31,11 +31,11 @@ struct LocalDeadlock {
     std::string mode;      ///< in which mode it wants it
     Kind kind;             ///< hard: the blocker holds it; soft: it is queued ahead
   };
-  std::string incident;         ///< as in the victims' errors: "local-1", counted per detector
-  std::vector<TxnId> members;   ///< those who waited for each other, sorted
-  std::vector<Edge> edges;      ///< between members: they all stood together at one instant
-  std::vector<TxnId> victims;   ///< aborted; empty if all members are of class `never`
-  std::string why;              ///< one sentence about the choice
+  std::string incident;        ///< as in the victims' errors: "local-1", counted per detector
+  std::vector<TxnId> members;  ///< those who waited for each other, sorted
+  std::vector<Edge> edges;     ///< between members: they all stood together at one instant
+  std::vector<TxnId> victims;  ///< aborted; empty if all members are of class `never`
+  std::string why;             ///< one sentence about the choice
 };
 
 struct LocalDetectorOptions {

@@ -44,8 +44,8 @@ struct LockClientOptions {
   /// Every resource belongs to one of these, by rendezvous hashing of its name over the sites, unless a call names the site.
   /// All clients of the same resources must have the same list of sites; order and endpoints do not matter.
   std::vector<AgentAddress> agents;
-  std::string label;                        ///< shown to people: program, host
-  ModeMatrix modes = modes::standard();     ///< the agents' own
+  std::string label;                             ///< shown to people: program, host
+  ModeMatrix modes = modes::standard();          ///< the agents' own
   std::chrono::milliseconds reply_limit{5'000};  ///< an agent that answers nothing for so long is `unreachable`
   LockClientLimits limits;
   enum class Level : std::uint8_t { debug, info, warn, error };
@@ -53,8 +53,8 @@ struct LockClientOptions {
 };
 
 struct SessionOptions {
-  std::chrono::milliseconds ttl{10'000};       ///< how long the agents wait for a client that is silent; 100 ms to 1 h
-  std::chrono::milliseconds lock_delay{0};     ///< after a lease ran out, its locks stay taken for this long
+  std::chrono::milliseconds ttl{10'000};    ///< how long the agents wait for a client that is silent; 100 ms to 1 h
+  std::chrono::milliseconds lock_delay{0};  ///< after a lease ran out, its locks stay taken for this long
   /// Renewals have failed for two thirds of the time to live. Called once until a renewal succeeds.
   std::function<void(std::chrono::microseconds remaining)> on_jeopardy;
   /// The session is over and all its locks with it. Called once, not after close().
@@ -62,12 +62,12 @@ struct SessionOptions {
 };
 
 struct ClientTxnOptions {
-  std::optional<TxnId> id;                      ///< none: one that nobody else has
-  std::optional<double> start;                  ///< first start in Unix microseconds; a restarted transaction keeps it; none: now
-  double priority = 0;                          ///< lower is aborted first
-  double restarts = 0;                          ///< how often it was a victim already
-  std::string label;                            ///< shown to people
-  std::optional<Strategy> strategy;             ///< none: the agents'
+  std::optional<TxnId> id;           ///< none: one that nobody else has
+  std::optional<double> start;       ///< first start in Unix microseconds; a restarted transaction keeps it; none: now
+  double priority = 0;               ///< lower is aborted first
+  double restarts = 0;               ///< how often it was a victim already
+  std::string label;                 ///< shown to people
+  std::optional<Strategy> strategy;  ///< none: the agents'
   /// The transaction was aborted (deadlock, wounded, forced): its locks are gone. Called once.
   std::function<void(const LockError& reason)> on_aborted;
 };
@@ -76,7 +76,7 @@ struct AcquireOptions {
   /// How long it may take; none: without end; 0: at once or `refused`. A transaction that holds locks hears of a timeout or cancel
   /// when the agent has confirmed it (it may have become a victim meanwhile): up to `reply_limit` later, then `unreachable`.
   std::optional<std::chrono::microseconds> wait;
-  std::optional<SiteId> site;                     ///< none: by the name
+  std::optional<SiteId> site;  ///< none: by the name
 };
 
 /// One lock that is held. A value: it does nothing by itself.
@@ -93,11 +93,11 @@ enum class RequestTicket : std::uint64_t {};
 /// Counters, for people and tests.
 struct LockClientStatus {
   std::size_t sessions = 0;
-  std::size_t pending = 0;         ///< requests without a final answer
-  std::uint64_t requests = 0;      ///< sent for the first time
-  std::uint64_t resent = 0;        ///< sent again, because no answer came
+  std::size_t pending = 0;     ///< requests without a final answer
+  std::uint64_t requests = 0;  ///< sent for the first time
+  std::uint64_t resent = 0;    ///< sent again, because no answer came
   std::uint64_t renewals = 0;
-  std::uint64_t reclaims = 0;      ///< after an agent was started again
+  std::uint64_t reclaims = 0;  ///< after an agent was started again
   std::uint64_t sessions_lost = 0;
 };
 

@@ -56,10 +56,10 @@ struct TxnInfo {
   /// Its first start, in any unit that grows with time and is the same for all transactions (by custom Unix
   /// microseconds). A restarted transaction keeps its first start, so that the oldest is never starved.
   std::optional<double> start;
-  double priority = 0;  ///< lower is aborted first
-  double locks = 0;     ///< how many locks it holds
-  double work = 0;      ///< how much would have to be done again, in any unit
-  double restarts = 0;  ///< how often it was a victim already
+  double priority = 0;                 ///< lower is aborted first
+  double locks = 0;                    ///< how many locks it holds
+  double work = 0;                     ///< how much would have to be done again, in any unit
+  double restarts = 0;                 ///< how often it was a victim already
   Class victim_class = Class::normal;  ///< `never`: is never chosen as victim
   std::string label;                   ///< application or client, shown to people
 

@@ -77,12 +77,9 @@ Json json_of(const WaitView& view) {
 }
 
 Json json_of(const GroupView& view) {
-  Json json{{"site", string(view.site)},
-            {"group", static_cast<std::uint64_t>(view.group)},
-            {"resource", string(view.resource)},
-            {"mode", string(view.mode)},
-            {"members", Json::array()},
-            {"members_total", view.members_total}};
+  Json json{{"site", string(view.site)},         {"group", static_cast<std::uint64_t>(view.group)},
+            {"resource", string(view.resource)}, {"mode", string(view.mode)},
+            {"members", Json::array()},          {"members_total", view.members_total}};
   for (const auto& member : view.members) json["members"].push_back(string(member));
   return json;
 }
@@ -191,10 +188,14 @@ WaitView wait_of(const Object& object) {
 }
 
 GroupView group_of(const Object& object) {
-  GroupView view{object.id<SiteId>("site"), GroupHandle{object.get<std::uint64_t>("group")},
-                 object.get<std::string>("resource"), object.get<std::string>("mode"), {},
+  GroupView view{object.id<SiteId>("site"),
+                 GroupHandle{object.get<std::uint64_t>("group")},
+                 object.get<std::string>("resource"),
+                 object.get<std::string>("mode"),
+                 {},
                  object.get<std::uint64_t>("members_total")};
-  object.each("members", [&](const Json& json, const std::string& place) { view.members.push_back(txn_id(json, place)); });
+  object.each("members",
+              [&](const Json& json, const std::string& place) { view.members.push_back(txn_id(json, place)); });
   return view;
 }
 
@@ -221,14 +222,14 @@ Incident incident_of(const Object& object) {
   incident.epoch = object.get<std::uint64_t>("epoch");
   incident.number = object.get<std::uint64_t>("number");
   incident.found_unix_us = object.get<std::int64_t>("found_unix_us");
-  incident.outcome = object.one_of<Incident::Outcome>("outcome", {"resolving", "resolved", "unresolved", "failed", "dissolved"});
+  incident.outcome =
+      object.one_of<Incident::Outcome>("outcome", {"resolving", "resolved", "unresolved", "failed", "dissolved"});
   incident.policy = object.get<std::string>("policy");
   incident.why = object.get<std::string>("why");
   incident.confirm_us = object.get<std::int64_t>("confirm_us");
   incident.resolve_us = object.get<std::int64_t>("resolve_us");
-  object.each("victims", [&](const Json& json, const std::string& place) {
-    incident.victims.push_back(txn_id(json, place));
-  });
+  object.each("victims",
+              [&](const Json& json, const std::string& place) { incident.victims.push_back(txn_id(json, place)); });
   object.each("txns", [&](const Json& json, const std::string& place) {
     const Object txn(json, place);
     incident.txns.push_back({txn.id<TxnId>("txn"), txn_info(txn), txn.get<bool>("victim")});

@@ -42,14 +42,16 @@ LockedResource resource_of(const Object& object) {
   LockedResource resource{object.get<std::string>("name"), {}, {}};
   object.each("holders", [&](const Json& json, const std::string& place) {
     const Object holder(json, place);
-    resource.holders.push_back({holder.id<TxnId>("txn"), holder.get<std::string>("mode"), holder.get<std::uint64_t>("count"),
-                                fence_of({holder.at("fence"), holder.place("fence")}), holder.get<std::int64_t>("since_unix_us"),
-                                holder.get<std::string>("client"), holder.get<std::int64_t>("lease_left_us")});
+    resource.holders.push_back(
+        {holder.id<TxnId>("txn"), holder.get<std::string>("mode"), holder.get<std::uint64_t>("count"),
+         fence_of({holder.at("fence"), holder.place("fence")}), holder.get<std::int64_t>("since_unix_us"),
+         holder.get<std::string>("client"), holder.get<std::int64_t>("lease_left_us")});
   });
   object.each("waiters", [&](const Json& json, const std::string& place) {
     const Object waiter(json, place);
-    resource.waiters.push_back({waiter.id<TxnId>("txn"), waiter.get<std::string>("mode"), waiter.get<bool>("conversion"),
-                                waiter.get<std::int64_t>("since_unix_us"), waiter.get<std::string>("client")});
+    resource.waiters.push_back({waiter.id<TxnId>("txn"), waiter.get<std::string>("mode"),
+                                waiter.get<bool>("conversion"), waiter.get<std::int64_t>("since_unix_us"),
+                                waiter.get<std::string>("client")});
   });
   return resource;
 }
@@ -98,37 +100,40 @@ std::string to_json(const NodeStatus& s) {
               {"version", string(s.version)},
               {"epoch", s.epoch},
               {"durability", s.journal ? "journal" : "none"},
-              {"coordinator", {{"endpoint", string(s.coordinator)},
-                               {"connected", s.agent.connected},
-                               {"epoch", s.agent.epoch},
-                               {"published", s.agent.published},
-                               {"deltas_sent", s.agent.deltas_sent},
-                               {"snapshots_sent", s.agent.snapshots_sent},
-                               {"confirmations", s.agent.confirmations},
-                               {"aborts_done", s.agent.aborts_done},
-                               {"aborts_stale", s.agent.aborts_stale},
-                               {"waits_left_out", s.waits_left_out}}},
+              {"coordinator",
+               {{"endpoint", string(s.coordinator)},
+                {"connected", s.agent.connected},
+                {"epoch", s.agent.epoch},
+                {"published", s.agent.published},
+                {"deltas_sent", s.agent.deltas_sent},
+                {"snapshots_sent", s.agent.snapshots_sent},
+                {"confirmations", s.agent.confirmations},
+                {"aborts_done", s.agent.aborts_done},
+                {"aborts_stale", s.agent.aborts_stale},
+                {"waits_left_out", s.waits_left_out}}},
               {"sessions", l.sessions},
               {"txns", l.txns},
               {"locks", l.locks},
               {"waiting", l.waiting},
               {"held_back", l.held_back},
               {"grace_left_us", l.grace_left_us},
-              {"counters", {{"requests", l.requests},
-                            {"repeated", l.repeated},
-                            {"granted", l.granted},
-                            {"expired_sessions", l.expired_sessions},
-                            {"reclaimed", l.reclaimed},
-                            {"aborted", l.aborted},
-                            {"forced", l.forced},
-                            {"limit_reached", l.limit_reached},
-                            {"refused_messages", l.refused_messages},
-                            {"stalled_us", l.stalled_us}}}}
+              {"counters",
+               {{"requests", l.requests},
+                {"repeated", l.repeated},
+                {"granted", l.granted},
+                {"expired_sessions", l.expired_sessions},
+                {"reclaimed", l.reclaimed},
+                {"aborted", l.aborted},
+                {"forced", l.forced},
+                {"limit_reached", l.limit_reached},
+                {"refused_messages", l.refused_messages},
+                {"stalled_us", l.stalled_us}}}}
       .dump(2);
 }
 
 std::string to_json(const LockSelection& selection) {
-  return Json{{"resource", string(selection.resource)}, {"txn", string(selection.txn)}, {"limit", selection.limit}}.dump();
+  return Json{{"resource", string(selection.resource)}, {"txn", string(selection.txn)}, {"limit", selection.limit}}
+      .dump();
 }
 
 Parsed<LockSelection> parse_lock_selection(std::string_view json) {
@@ -160,7 +165,9 @@ Parsed<ForceArgument> parse_force(std::string_view json) {
 Parsed<LocksView> parse_locks(std::string_view json) {
   return parse(json, [](const Object& object) {
     LocksView view{object.get<std::string>("site"), {}, object.get<std::uint64_t>("left_out")};
-    object.each("resources", [&](const Json& each, const std::string& place) { view.resources.push_back(resource_of({each, place})); });
+    object.each("resources", [&](const Json& each, const std::string& place) {
+      view.resources.push_back(resource_of({each, place}));
+    });
     return view;
   });
 }
@@ -168,7 +175,8 @@ Parsed<LocksView> parse_locks(std::string_view json) {
 Parsed<ForcedUnlock> parse_forced(std::string_view json) {
   return parse(json, [](const Object& object) {
     ForcedUnlock done{object.get<std::string>("name"), {}, fence_of({object.at("fence"), "fence"})};
-    object.each("aborted", [&](const Json& each, const std::string& place) { done.aborted.push_back(txn_id(each, place)); });
+    object.each("aborted",
+                [&](const Json& each, const std::string& place) { done.aborted.push_back(txn_id(each, place)); });
     return done;
   });
 }
@@ -178,8 +186,8 @@ Parsed<std::vector<AuditRecord>> parse_audit(std::string_view json) {
     std::vector<AuditRecord> records;
     object.each("audit", [&](const Json& each, const std::string& place) {
       const Object record(each, place);
-      records.push_back({record.get<std::int64_t>("unix_us"), record.get<std::string>("what"), record.get<std::string>("why"),
-                         record.get<std::string>("by")});
+      records.push_back({record.get<std::int64_t>("unix_us"), record.get<std::string>("what"),
+                         record.get<std::string>("why"), record.get<std::string>("by")});
     });
     return records;
   });

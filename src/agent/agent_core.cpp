@@ -25,9 +25,9 @@ AgentCore::AgentCore(Options options, std::int64_t now_us)
 
 tl::unexpected<AgentError> AgentCore::over_limit(std::string what, std::size_t limit, const char* advice) {
   ++counters_.limit_reached;
-  return tl::unexpected(AgentError{AgentError::Code::limit_reached, "site " + options_.site.str() + ": " + std::move(what) +
-                                                                        ", at most " + std::to_string(limit) +
-                                                                        " are allowed; " + advice});
+  return tl::unexpected(AgentError{AgentError::Code::limit_reached,
+                                   "site " + options_.site.str() + ": " + std::move(what) + ", at most " +
+                                       std::to_string(limit) + " are allowed; " + advice});
 }
 
 tl::expected<void, AgentError> AgentCore::check(const Wait& wait) {
@@ -42,9 +42,10 @@ tl::expected<void, AgentError> AgentCore::check(const Wait& wait) {
                       limits.groups_per_wait, "raise AgentLimits::groups_per_wait");
   for (const auto group : wait.groups) {
     if (standing_group(group) == nullptr)
-      return tl::unexpected(AgentError{AgentError::Code::unknown_group, "wait of " + wait.waiter.str() + ": group " +
-                                                                            std::to_string(static_cast<std::uint64_t>(group)) +
-                                                                            " was ended, or never begun"});
+      return tl::unexpected(
+          AgentError{AgentError::Code::unknown_group, "wait of " + wait.waiter.str() + ": group " +
+                                                          std::to_string(static_cast<std::uint64_t>(group)) +
+                                                          " was ended, or never begun"});
   }
   return check_texts(wait.resource, wait.mode);
 }
@@ -52,8 +53,8 @@ tl::expected<void, AgentError> AgentCore::check(const Wait& wait) {
 tl::expected<void, AgentError> AgentCore::check_texts(const std::string& resource, const std::string& mode) {
   for (const auto* text : {&resource, &mode}) {
     if (text->size() > options_.limits.resource_bytes)
-      return over_limit("resource or mode of " + std::to_string(text->size()) + " bytes", options_.limits.resource_bytes,
-                        "shorten it or hash it");
+      return over_limit("resource or mode of " + std::to_string(text->size()) + " bytes",
+                        options_.limits.resource_bytes, "shorten it or hash it");
   }
   return {};
 }
@@ -95,10 +96,12 @@ void AgentCore::assign_blockers(Standing& standing, const std::vector<Blocker>& 
 tl::expected<void, AgentError> AgentCore::set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers) {
   const auto it = waits_.find(number_of(wait));
   if (it == waits_.end())
-    return tl::unexpected(AgentError{AgentError::Code::unknown_wait, "wait " + std::to_string(number_of(wait)) + " is over"});
+    return tl::unexpected(
+        AgentError{AgentError::Code::unknown_wait, "wait " + std::to_string(number_of(wait)) + " is over"});
   if (blockers.size() > options_.limits.blockers_per_wait)
-    return over_limit("wait of " + it->second.wait.waiter.str() + " with " + std::to_string(blockers.size()) + " blockers",
-                      options_.limits.blockers_per_wait, "raise AgentLimits::blockers_per_wait");
+    return over_limit(
+        "wait of " + it->second.wait.waiter.str() + " with " + std::to_string(blockers.size()) + " blockers",
+        options_.limits.blockers_per_wait, "raise AgentLimits::blockers_per_wait");
   assign_blockers(it->second, blockers);
   mark_dirty(it->first, it->second);
   return {};
@@ -107,7 +110,8 @@ tl::expected<void, AgentError> AgentCore::set_blockers(WaitHandle wait, const st
 tl::expected<void, AgentError> AgentCore::renew_blocker(WaitHandle wait, const TxnId& blocker) {
   const auto it = waits_.find(number_of(wait));
   if (it == waits_.end())
-    return tl::unexpected(AgentError{AgentError::Code::unknown_wait, "wait " + std::to_string(number_of(wait)) + " is over"});
+    return tl::unexpected(
+        AgentError{AgentError::Code::unknown_wait, "wait " + std::to_string(number_of(wait)) + " is over"});
   if (const auto edge = it->second.edges.find(blocker); edge != it->second.edges.end()) {
     edge->second.since = next_number();
     mark_dirty(it->first, it->second);
@@ -184,7 +188,8 @@ void AgentCore::unmention(const TxnId& txn) {
 
 void AgentCore::drop_if_idle(const TxnId& txn) {
   const auto it = txns_.find(txn);
-  if (it != txns_.end() && !it->second.described && it->second.mentions == 0 && it->second.waits.empty()) txns_.erase(it);
+  if (it != txns_.end() && !it->second.described && it->second.mentions == 0 && it->second.waits.empty())
+    txns_.erase(it);
 }
 
 void AgentCore::mark_dirty(std::uint64_t sequence, Standing& standing) {
@@ -321,9 +326,7 @@ std::vector<wire::FromAgent> AgentCore::take_outgoing(std::int64_t now_us) {
   return out;
 }
 
-bool AgentCore::has_outgoing() const {
-  return online_ && (need_snapshot_ || pending_changes() || !replies_.empty());
-}
+bool AgentCore::has_outgoing() const { return online_ && (need_snapshot_ || pending_changes() || !replies_.empty()); }
 
 std::int64_t AgentCore::next_due_us() const {
   auto due = online_ ? std::min(next_heartbeat_us_, last_heard_us_ + lease_us_ + 1) : next_hello_us_;
@@ -343,6 +346,8 @@ AgentStatus AgentCore::status() const {
   return status;
 }
 
-void AgentCore::note(AgentCallbacks::Level level, std::string text) { upcalls_.emplace_back(Note{level, std::move(text)}); }
+void AgentCore::note(AgentCallbacks::Level level, std::string text) {
+  upcalls_.emplace_back(Note{level, std::move(text)});
+}
 
 }  // namespace gordian::agent

@@ -126,21 +126,22 @@ class AgentCore {
     bool described = false;
     bool sent = false;
     bool dirty = false;
-    std::uint32_t mentions = 0;  ///< by published waits
+    std::uint32_t mentions = 0;               ///< by published waits
     std::unordered_set<std::uint64_t> waits;  ///< as waiter, published or not
   };
   using Waits = std::unordered_map<std::uint64_t, Standing>;
   struct Group {
     std::string resource;
     std::string mode;
-    std::unordered_map<TxnId, std::uint64_t> members;  ///< → number of the first message that reports it without a break
-    std::uint32_t waits = 0;                           ///< that name it
-    std::uint32_t published = 0;                       ///< of those; none: the coordinator does not know the group
-    std::set<TxnId> changed;                           ///< joined or left, not told yet
-    bool whole = false;                                ///< nothing of it was told yet
-    bool dirty = false;                                ///< it is in dirty_groups_
-    bool ended = false;                                ///< kept for waits that still name it
-    bool overfull = false;                             ///< a member was left out
+    std::unordered_map<TxnId, std::uint64_t>
+        members;                  ///< → number of the first message that reports it without a break
+    std::uint32_t waits = 0;      ///< that name it
+    std::uint32_t published = 0;  ///< of those; none: the coordinator does not know the group
+    std::set<TxnId> changed;      ///< joined or left, not told yet
+    bool whole = false;           ///< nothing of it was told yet
+    bool dirty = false;           ///< it is in dirty_groups_
+    bool ended = false;           ///< kept for waits that still name it
+    bool overfull = false;        ///< a member was left out
   };
   using Groups = std::unordered_map<std::uint64_t, Group>;
 

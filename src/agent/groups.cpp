@@ -40,8 +40,8 @@ void AgentCore::join_group(GroupHandle handle, const TxnId& txn) {
   if (group->members.size() >= limit && !group->members.contains(txn)) {
     ++counters_.limit_reached;
     if (!std::exchange(group->overfull, true))
-      note(AgentCallbacks::Level::warn, "site " + options_.site.str() + ": more than " + std::to_string(limit) + " hold " +
-                                            group->resource + " in mode " + group->mode + ", " + txn.str() +
+      note(AgentCallbacks::Level::warn, "site " + options_.site.str() + ": more than " + std::to_string(limit) +
+                                            " hold " + group->resource + " in mode " + group->mode + ", " + txn.str() +
                                             " is left out: deadlocks through it are not found; raise "
                                             "AgentLimits::members_per_group");
     return;

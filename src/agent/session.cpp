@@ -32,8 +32,8 @@ bool AgentCore::older_epoch(std::uint64_t epoch, const char* what) {
     return false;
   }
   ++counters_.orders_refused;
-  note(Level::warn, std::string(what) + " of epoch " + std::to_string(epoch) + " refused: epoch " + std::to_string(epoch_) +
-                        " was seen");
+  note(Level::warn, std::string(what) + " of epoch " + std::to_string(epoch) + " refused: epoch " +
+                        std::to_string(epoch_) + " was seen");
   return true;
 }
 
@@ -118,7 +118,8 @@ bool AgentCore::order_applies(const wire::Abort& order) const {
 void AgentCore::on(const wire::Abort& m, std::int64_t) {
   const bool refused = older_epoch(m.epoch, "abort order") || m.incarnation != options_.incarnation;
   if (refused) {
-    replies_.emplace_back(wire::Aborted{m.order, wire::Aborted::Outcome::refused, "older epoch or another incarnation"});
+    replies_.emplace_back(
+        wire::Aborted{m.order, wire::Aborted::Outcome::refused, "older epoch or another incarnation"});
     return;
   }
   if (std::find(done_.begin(), done_.end(), order_key(m)) != done_.end()) {
@@ -133,8 +134,8 @@ void AgentCore::on(const wire::Abort& m, std::int64_t) {
   }
   if (ordered_.size() >= max_open_calls) {
     ++counters_.limit_reached;
-    replies_.emplace_back(wire::Aborted{m.order, wire::Aborted::Outcome::failed, "the engine has not answered " +
-                                                                                     std::to_string(max_open_calls) + " orders"});
+    replies_.emplace_back(wire::Aborted{m.order, wire::Aborted::Outcome::failed,
+                                        "the engine has not answered " + std::to_string(max_open_calls) + " orders"});
     return;
   }
   AbortCall call{++last_ticket_,
@@ -169,7 +170,8 @@ void AgentCore::on(const wire::Error& m, std::int64_t now_us) {
   auto complaint = "coordinator: " + std::string(name(m.code)) + ": " + m.text;
   switch (m.code) {
     case Code::unknown_session:
-      note(Level::info, "the coordinator does not know this agent (it was restarted, or the lease ran out): hello again");
+      note(Level::info,
+           "the coordinator does not know this agent (it was restarted, or the lease ran out): hello again");
       return go_offline(now_us, 0);
     case Code::stale_incarnation:
       // An agent started with a clock that was set back: take the next number, nothing was accepted under the old one.

@@ -22,7 +22,8 @@ std::optional<GroupHandle> TableReporter::holder_group(Resource& at, const std::
 std::optional<GroupHandle> TableReporter::front_group(Resource& at, const std::string& resource, Mode mode) {
   auto& front = at.fronts[index(mode)];
   if (!front)
-    if (const auto group = sink_.begin_group(resource, "queued before " + std::string(modes_.name(mode)))) front = Front{*group, {}, {}};
+    if (const auto group = sink_.begin_group(resource, "queued before " + std::string(modes_.name(mode))))
+      front = Front{*group, {}, {}};
   return front ? std::optional(front->group) : std::nullopt;
 }
 
@@ -34,8 +35,12 @@ void TableReporter::wait_begun(const WaitBegun& wait) {
   }
   sink_.named(wait.waiter);
   Resource& at = resources_[wait.resource];
-  Wait report{.waiter = wait.waiter, .blockers = {}, .resource = wait.resource, .mode = std::string(modes_.name(wait.mode)),
-              .detail = wait.conversion ? "conversion" : "", .groups = {}};
+  Wait report{.waiter = wait.waiter,
+              .blockers = {},
+              .resource = wait.resource,
+              .mode = std::string(modes_.name(wait.mode)),
+              .detail = wait.conversion ? "conversion" : "",
+              .groups = {}};
   for (std::size_t i = 0; i < modes_.size(); ++i)
     if (has(wait.groups, static_cast<Mode>(i)))
       if (const auto group = holder_group(at, wait.resource, static_cast<Mode>(i))) report.groups.push_back(*group);
@@ -80,7 +85,8 @@ void TableReporter::holder_left(const std::string& resource, Mode group, const T
   if (const auto& handle = it->second.holders[index(group)]) sink_.leave_group(*handle, txn);
 }
 
-void TableReporter::front_changed(const std::string& resource, Mode mode, std::optional<WaitNumber> wait, std::uint64_t) {
+void TableReporter::front_changed(const std::string& resource, Mode mode, std::optional<WaitNumber> wait,
+                                  std::uint64_t) {
   Resource& at = resources_[resource];
   if (!front_group(at, resource, mode)) return;
   Front& front = *at.fronts[index(mode)];

@@ -47,7 +47,8 @@ class TableReporter : public WaitObserver {
   void wait_ended(WaitNumber wait, const std::string& resource, std::uint64_t step) override;
   void holder_joined(const std::string& resource, Mode group, const TxnId& txn, std::uint64_t step) override;
   void holder_left(const std::string& resource, Mode group, const TxnId& txn, std::uint64_t step) override;
-  void front_changed(const std::string& resource, Mode mode, std::optional<WaitNumber> front, std::uint64_t step) override;
+  void front_changed(const std::string& resource, Mode mode, std::optional<WaitNumber> front,
+                     std::uint64_t step) override;
   void resource_calm(const std::string& resource, std::uint64_t step) override;
 
  private:
@@ -71,8 +72,8 @@ class TableReporter : public WaitObserver {
 
   const ModeMatrix& modes_;
   ReportSink& sink_;
-  std::unordered_map<std::string, Resource> resources_;             // those that somebody waits for
-  std::unordered_map<std::uint64_t, Known> waits_;                  // by WaitNumber
+  std::unordered_map<std::string, Resource> resources_;  // those that somebody waits for
+  std::unordered_map<std::uint64_t, Known> waits_;       // by WaitNumber
   std::unordered_map<std::uint64_t, TableWait> by_handle_;
   std::uint64_t left_out_ = 0;
 };

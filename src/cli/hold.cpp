@@ -50,7 +50,9 @@ std::vector<std::string> environment_of(const Grant& grant, const TxnId& txn) {
                                        "GORDIAN_TXN=" + txn.str()};
   for (char** each = environ; *each != nullptr; ++each) {
     const std::string_view old(*each);
-    const auto same = [&](const std::string& mine) { return old.substr(0, old.find('=')) == mine.substr(0, mine.find('=')); };
+    const auto same = [&](const std::string& mine) {
+      return old.substr(0, old.find('=')) == mine.substr(0, mine.find('='));
+    };
     if (std::none_of(environment.begin(), environment.begin() + 5, same)) environment.emplace_back(old);
   }
   return environment;
@@ -64,7 +66,8 @@ std::vector<char*> pointers(const std::vector<std::string>& texts) {
 }
 
 /// Starts the command. The child runs only what may run between fork and exec.
-pid_t start(const std::vector<std::string>& command, const std::vector<std::string>& environment, const sigset_t& old_mask) {
+pid_t start(const std::vector<std::string>& command, const std::vector<std::string>& environment,
+            const sigset_t& old_mask) {
   const auto arguments = pointers(command), variables = pointers(environment);
   const pid_t parent = getpid();
   const pid_t child = fork();
@@ -74,7 +77,8 @@ pid_t start(const std::vector<std::string>& command, const std::vector<std::stri
   sigprocmask(SIG_SETMASK, &old_mask, nullptr);
   execvpe(command.front().c_str(), arguments.data(), variables.data());
   const int why = errno;
-  const char* const said[] = {"gordian: ", arguments.front(), ": ", why == ENOENT ? "there is no such command" : "the command cannot be run", "\n"};
+  const char* const said[] = {"gordian: ", arguments.front(), ": ",
+                              why == ENOENT ? "there is no such command" : "the command cannot be run", "\n"};
   for (const char* text : said) {
     [[maybe_unused]] const auto written = write(STDERR_FILENO, text, std::strlen(text));
   }
@@ -98,11 +102,12 @@ tl::expected<Grant, LockError> acquire(LockTransaction& txn, const HoldOptions& 
   std::atomic<bool> done{false};
   std::optional<tl::expected<Grant, LockError>> result;
   const pid_t self = getpid();
-  const auto ticket = txn.lock_async(options.name, options.mode, {.wait = options.wait, .site = {}}, [&](tl::expected<Grant, LockError> granted) {
-    result = std::move(granted);
-    done = true;
-    kill(self, answered);
-  });
+  const auto ticket = txn.lock_async(options.name, options.mode, {.wait = options.wait, .site = {}},
+                                     [&](tl::expected<Grant, LockError> granted) {
+                                       result = std::move(granted);
+                                       done = true;
+                                       kill(self, answered);
+                                     });
   while (!done) {
     int signal = 0;
     sigwait(&signals, &signal);

@@ -20,8 +20,9 @@ namespace gordian::cli {
 namespace {
 
 constexpr int fine = 0, answer_is_no = 1, bad_input = 2, unreachable = 3, refused = 4;
-constexpr std::pair<const char*, int> signals[] = {{"TERM", SIGTERM}, {"INT", SIGINT}, {"HUP", SIGHUP}, {"KILL", SIGKILL},
-                                                   {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"STOP", SIGSTOP}};
+constexpr std::pair<const char*, int> signals[] = {{"TERM", SIGTERM}, {"INT", SIGINT},   {"HUP", SIGHUP},
+                                                   {"KILL", SIGKILL}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2},
+                                                   {"STOP", SIGSTOP}};
 
 int complain(int code, const std::string& what) {
   std::cerr << "gordian: " << what << "\n";
@@ -74,10 +75,14 @@ class LockCommands::Impl {
     lock_ = app.add_subcommand("lock", "run a command while a lock is held: gordian lock NAME -- COMMAND…");
     lock_->add_option("name", name_, "what to lock")->type_name("NAME")->required();
     lock_->add_option("--mode", mode_, "IS, IX, S, SIX, U or X, default X")->type_name("MODE");
-    lock_->add_option("--ttl", ttl_, "how long the agent waits for a holder that is silent, default " + ttl_)->type_name("DURATION");
-    lock_->add_option("--wait", wait_, "how long it may take; 0: at once or not at all; default: without end")->type_name("DURATION");
-    lock_->add_option("--signal", signal_, "to the command when the lock is lost, default TERM")->type_name("TERM|INT|HUP|KILL|USR1|USR2|STOP");
-    lock_->footer("COMMAND finds the lock's fence in its environment, as GORDIAN_FENCE; its exit code is passed through.");
+    lock_->add_option("--ttl", ttl_, "how long the agent waits for a holder that is silent, default " + ttl_)
+        ->type_name("DURATION");
+    lock_->add_option("--wait", wait_, "how long it may take; 0: at once or not at all; default: without end")
+        ->type_name("DURATION");
+    lock_->add_option("--signal", signal_, "to the command when the lock is lost, default TERM")
+        ->type_name("TERM|INT|HUP|KILL|USR1|USR2|STOP");
+    lock_->footer(
+        "COMMAND finds the lock's fence in its environment, as GORDIAN_FENCE; its exit code is passed through.");
   }
   void add_locks(CLI::App& app) {
     locks_ = app.add_subcommand("locks", "who holds which lock at the lock agents, who waits, since when");
@@ -88,7 +93,9 @@ class LockCommands::Impl {
         ->check(CLI::PositiveNumber.description(""));
     locks_->add_flag("--tree", tree_, "who waits for whom, as a tree");
     locks_->add_flag("--audit", audit_, "what administrators did by force, newest first");
-    locks_->add_option("--format", format_, "default table")->type_name("table|json")->check(CLI::IsMember({"table", "json"}).description(""));
+    locks_->add_option("--format", format_, "default table")
+        ->type_name("table|json")
+        ->check(CLI::IsMember({"table", "json"}).description(""));
   }
   void add_unlock(CLI::App& app) {
     unlock_ = app.add_subcommand("unlock", "release a lock by force: its holders are aborted, its fence grows");
@@ -97,7 +104,9 @@ class LockCommands::Impl {
     unlock_->add_option("--why", force_argument_.why, "written into the audit; required")->type_name("TEXT");
     unlock_->add_option("--by", force_argument_.by, "who does it, default user@host")->type_name("TEXT");
     unlock_->add_option("--site", site_, "at this agent; default: by the name")->type_name("SITE");
-    unlock_->add_option("--format", format_, "default table")->type_name("table|json")->check(CLI::IsMember({"table", "json"}).description(""));
+    unlock_->add_option("--format", format_, "default table")
+        ->type_name("table|json")
+        ->check(CLI::IsMember({"table", "json"}).description(""));
   }
 
   int run_lock() {
@@ -114,24 +123,33 @@ class LockCommands::Impl {
       if (!wait) return complain(bad_input, "--wait: " + wait.error());
       options.wait = *wait;
     }
-    const auto* found = std::find_if(std::begin(signals), std::end(signals), [&](const auto& s) { return signal_ == s.first; });
+    const auto* found =
+        std::find_if(std::begin(signals), std::end(signals), [&](const auto& s) { return signal_ == s.first; });
     if (found == std::end(signals))
-      return complain(bad_input, "--signal: \"" + signal_ + "\" was given, expected TERM, INT, HUP, KILL, USR1, USR2 or STOP");
+      return complain(bad_input,
+                      "--signal: \"" + signal_ + "\" was given, expected TERM, INT, HUP, KILL, USR1, USR2 or STOP");
     options.lost_signal = found->second;
     return hold(options);
   }
 
   /// The agent's answer, or the exit code; what went wrong is told.
-  tl::expected<std::string, int> ask(const AgentAddress& agent, std::string_view what, const std::string& argument) const {
-    auto answer = net::query(agent.endpoint, what, argument, timeout_, {.service = "lock agent " + agent.site.str(), .program = "gordian-agent", .option = "--agents, GORDIAN_AGENTS"});
+  tl::expected<std::string, int> ask(const AgentAddress& agent, std::string_view what,
+                                     const std::string& argument) const {
+    auto answer = net::query(agent.endpoint, what, argument, timeout_,
+                             {.service = "lock agent " + agent.site.str(),
+                              .program = "gordian-agent",
+                              .option = "--agents, GORDIAN_AGENTS"});
     if (answer) return *std::move(answer);
     return tl::unexpected(complain(exit_code_of(answer.error().code), answer.error().message));
   }
   template <class View>
-  static tl::expected<View, int> read(const tl::expected<std::string, int>& json, admin::Parsed<View> (*parse)(std::string_view)) {
+  static tl::expected<View, int> read(const tl::expected<std::string, int>& json,
+                                      admin::Parsed<View> (*parse)(std::string_view)) {
     if (!json) return tl::unexpected(json.error());
     auto view = parse(*json);
-    if (!view) return tl::unexpected(complain(refused, "the lock agent's answer cannot be read: " + view.error() + "; is it of another version?"));
+    if (!view)
+      return tl::unexpected(
+          complain(refused, "the lock agent's answer cannot be read: " + view.error() + "; is it of another version?"));
     return *std::move(view);
   }
 
@@ -170,19 +188,25 @@ class LockCommands::Impl {
   }
 
   int run_unlock() {
-    if (!force_) return complain(bad_input, "a lock is released by its holder; to take it away from him give --force and --why");
-    if (force_argument_.why.empty()) return complain(bad_input, "--why is missing: say why, it is written into the audit");
+    if (!force_)
+      return complain(bad_input, "a lock is released by its holder; to take it away from him give --force and --why");
+    if (force_argument_.why.empty())
+      return complain(bad_input, "--why is missing: say why, it is written into the audit");
     force_argument_.name = name_;
     if (force_argument_.by.empty()) force_argument_.by = whoami();
     std::size_t place = rendezvous(agents_, name_);
     if (!site_.empty()) {
-      const auto named = std::find_if(agents_.begin(), agents_.end(), [&](const auto& agent) { return agent.site.view() == site_; });
-      if (named == agents_.end()) return complain(bad_input, "--site: there is no agent " + site_ + " in the list of agents");
+      const auto named =
+          std::find_if(agents_.begin(), agents_.end(), [&](const auto& agent) { return agent.site.view() == site_; });
+      if (named == agents_.end())
+        return complain(bad_input, "--site: there is no agent " + site_ + " in the list of agents");
       place = static_cast<std::size_t>(named - agents_.begin());
     }
-    const auto held = read(ask(agents_[place], "locks", admin::to_json(lease::LockSelection{name_, {}, 1})), admin::parse_locks);
+    const auto held =
+        read(ask(agents_[place], "locks", admin::to_json(lease::LockSelection{name_, {}, 1})), admin::parse_locks);
     if (!held) return held.error();
-    if (held->resources.empty()) return complain(answer_is_no, text::visible(name_) + ": nobody holds it at site " + agents_[place].site.str());
+    if (held->resources.empty())
+      return complain(answer_is_no, text::visible(name_) + ": nobody holds it at site " + agents_[place].site.str());
     const auto json = ask(agents_[place], "unlock", admin::to_json(force_argument_));
     const auto done = read(json, admin::parse_forced);
     if (!done) return done.error();

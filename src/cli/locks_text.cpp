@@ -49,7 +49,8 @@ Forest forest_of(const std::vector<LocksView>& views, std::int64_t now_unix_us) 
       for (const auto& holder : resource.holders) forest.clients.emplace(holder.txn, holder.client);
       for (const auto& waiter : resource.waiters) {
         forest.clients.emplace(waiter.txn, waiter.client);
-        const Waiting waiting{waiter.txn, cell(resource.name) + " (" + waiter.mode + ") at " + text::visible(view.site) + ", for " +
+        const Waiting waiting{waiter.txn, cell(resource.name) + " (" + waiter.mode + ") at " +
+                                              text::visible(view.site) + ", for " +
                                               age(waiter.since_unix_us, now_unix_us)};
         for (const auto& holder : resource.holders) {
           if (holder.txn == waiter.txn) continue;
@@ -68,7 +69,8 @@ std::string named(const Forest& forest, const TxnId& txn) {
 }
 
 /// `path`: from the root to `txn`.
-void draw(const Forest& forest, const TxnId& txn, std::size_t depth, std::set<TxnId>& path, std::set<TxnId>& drawn, std::string& out) {
+void draw(const Forest& forest, const TxnId& txn, std::size_t depth, std::set<TxnId>& path, std::set<TxnId>& drawn,
+          std::string& out) {
   const auto found = forest.waiting_for.find(txn);
   if (found == forest.waiting_for.end()) return;
   if (!drawn.insert(txn).second) {
@@ -93,13 +95,15 @@ std::string locks_table(const std::vector<LocksView>& views, std::int64_t now_un
   for (const LocksView& view : views)
     for (const LockedResource& resource : view.resources) {
       for (const auto& holder : resource.holders)
-        table.add({text::visible(view.site), cell(resource.name), "held", cell(holder.mode) + (holder.count > 1 ? " x" + std::to_string(holder.count) : ""),
+        table.add({text::visible(view.site), cell(resource.name), "held",
+                   cell(holder.mode) + (holder.count > 1 ? " x" + std::to_string(holder.count) : ""),
                    text::visible(holder.txn.view()), age(holder.since_unix_us, now_unix_us) + " ago",
-                   std::to_string(holder.fence.epoch) + "." + std::to_string(holder.fence.counter), lease_left(holder.lease_left_us),
-                   cell(holder.client)});
+                   std::to_string(holder.fence.epoch) + "." + std::to_string(holder.fence.counter),
+                   lease_left(holder.lease_left_us), cell(holder.client)});
       for (const auto& waiter : resource.waiters)
-        table.add({text::visible(view.site), cell(resource.name), waiter.conversion ? "raises" : "waits", cell(waiter.mode),
-                   text::visible(waiter.txn.view()), age(waiter.since_unix_us, now_unix_us) + " ago", "-", "-", cell(waiter.client)});
+        table.add({text::visible(view.site), cell(resource.name), waiter.conversion ? "raises" : "waits",
+                   cell(waiter.mode), text::visible(waiter.txn.view()), age(waiter.since_unix_us, now_unix_us) + " ago",
+                   "-", "-", cell(waiter.client)});
     }
   return table.text() + left_out_text(views);
 }
@@ -122,7 +126,8 @@ std::string locks_tree(const std::vector<LocksView>& views, std::int64_t now_uni
 std::string audit_table(const std::vector<lease::AuditRecord>& audit) {
   Table table;
   table.add({"WHEN", "WHAT", "BY", "WHY"});
-  for (const auto& record : audit) table.add({text::utc(record.unix_us), cell(record.what), cell(record.by), cell(record.why)});
+  for (const auto& record : audit)
+    table.add({text::utc(record.unix_us), cell(record.what), cell(record.by), cell(record.why)});
   return table.text();
 }
 

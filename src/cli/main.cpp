@@ -221,7 +221,8 @@ int run(int argc, const char* const* argv) {
   }
   const auto timeout = config::parse_duration(arguments.timeout);
   if (!timeout) return finish(tl::unexpected(Failure{bad_input, "--timeout: " + timeout.error()}), "");
-  if (const auto code = lock_commands.run(std::chrono::ceil<std::chrono::milliseconds>(*timeout), command)) return *code;
+  if (const auto code = lock_commands.run(std::chrono::ceil<std::chrono::milliseconds>(*timeout), command))
+    return *code;
   if (arguments.format.empty() && graph_command->parsed()) arguments.format = "dot";
   if (status_command->parsed()) return finish(status(arguments), "");
   if (deadlocks_command->parsed()) return finish(deadlocks(arguments), "");

@@ -50,7 +50,9 @@ class Coordinator::Impl {
     resolution_.tick(now);
   }
 
-  [[nodiscard]] std::int64_t next_tick_us() const { return std::min(sites_.next_tick_us(), resolution_.next_tick_us()); }
+  [[nodiscard]] std::int64_t next_tick_us() const {
+    return std::min(sites_.next_tick_us(), resolution_.next_tick_us());
+  }
 
   [[nodiscard]] StatusView status(Time now) const {
     StatusView view;
@@ -61,9 +63,10 @@ class Coordinator::Impl {
     view.degraded = sites_.degraded();
     for (const auto& [id, site] : sites_.all()) {
       if (site.left) continue;
-      const auto heard_ms = site.incarnation == 0 ? 0.0 : static_cast<double>(now.steady_us - site.last_heard_us) / 1000.0;
-      view.sites.push_back({id, site.engine, site.label, site.software, site.state, site.incarnation, site.applied, heard_ms,
-                            site.waits.size(), site.resolve_local_deadlocks});
+      const auto heard_ms =
+          site.incarnation == 0 ? 0.0 : static_cast<double>(now.steady_us - site.last_heard_us) / 1000.0;
+      view.sites.push_back({id, site.engine, site.label, site.software, site.state, site.incarnation, site.applied,
+                            heard_ms, site.waits.size(), site.resolve_local_deadlocks});
     }
     view.txns = graph_.vertex_count() - graph_.group_count();
     view.groups = graph_.group_count();
@@ -151,7 +154,9 @@ class Coordinator::Impl {
 Coordinator::Coordinator(Options options, Time now) : impl_(std::make_unique<Impl>(std::move(options), now)) {}
 Coordinator::~Coordinator() = default;
 
-void Coordinator::receive(const PeerId& peer, const wire::FromAgent& message, Time now) { impl_->receive(peer, message, now); }
+void Coordinator::receive(const PeerId& peer, const wire::FromAgent& message, Time now) {
+  impl_->receive(peer, message, now);
+}
 void Coordinator::refused(const PeerId& peer, const wire::Error& error, Time) { impl_->refused(peer, error); }
 void Coordinator::tick(Time now) { impl_->tick(now); }
 std::int64_t Coordinator::next_tick_us() const { return impl_->next_tick_us(); }

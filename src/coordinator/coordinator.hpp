@@ -33,27 +33,27 @@ struct Limits {
   std::size_t sites = 1024;
   std::size_t waits_per_site = 200'000;
   std::size_t groups_per_site = 200'000;
-  std::size_t txns = 1'000'000;              ///< described transactions, over all sites
+  std::size_t txns = 1'000'000;  ///< described transactions, over all sites
   /// So many fit into one Confirm. Of a larger candidate one cycle is taken; if that is larger, it is reported and left alone.
   std::size_t candidate_edges = 25'000;
-  std::size_t incidents_in_memory = 1'000;   ///< the newest; older ones are only in the history
-  std::size_t confirms_in_flight = 10'000;   ///< further candidates wait for the next full pass
+  std::size_t incidents_in_memory = 1'000;  ///< the newest; older ones are only in the history
+  std::size_t confirms_in_flight = 10'000;  ///< further candidates wait for the next full pass
 };
 
 struct Options {
-  std::string version = "0";     ///< shown in the status
-  std::uint64_t epoch = 1;       ///< this coordinator's term; raised when an agent has seen a higher one
+  std::string version = "0";  ///< shown in the status
+  std::uint64_t epoch = 1;    ///< this coordinator's term; raised when an agent has seen a higher one
   detect::Policy policy = detect::Policy::youngest;
   detect::Weights weights;
   std::chrono::milliseconds heartbeat{500};
   std::chrono::milliseconds lease{3000};
-  std::chrono::milliseconds confirm_timeout{1000};   ///< no answer: the candidate is dropped, and searched for again
-  std::chrono::milliseconds abort_grace{2000};       ///< no acknowledgement: the order is given again, escalated
-  unsigned abort_attempts = 3;                       ///< then another victim is chosen
+  std::chrono::milliseconds confirm_timeout{1000};  ///< no answer: the candidate is dropped, and searched for again
+  std::chrono::milliseconds abort_grace{2000};      ///< no acknowledgement: the order is given again, escalated
+  unsigned abort_attempts = 3;                      ///< then another victim is chosen
   std::chrono::milliseconds full_pass_interval{1000};
-  std::chrono::milliseconds takeover_wait{1100};      ///< how long a silent predecessor may take to show that it lives
-  std::vector<SiteId> expected_sites;                ///< sites known from before: `missing` until they come
-  bool record = false;                               ///< emit Applied events
+  std::chrono::milliseconds takeover_wait{1100};  ///< how long a silent predecessor may take to show that it lives
+  std::vector<SiteId> expected_sites;             ///< sites known from before: `missing` until they come
+  bool record = false;                            ///< emit Applied events
   Limits limits;
 };
 

@@ -25,9 +25,9 @@ bool Sites::group_known(Site& site, GroupHandle group, const std::string& who) {
     return false;
   }
   out_.count("refused_malformed");
-  out_.send(site.peer, wire::Error{wire::Error::Code::malformed, who + " names group " + std::to_string(number_of(group)) +
-                                                                     ", which site " + site.id.str() +
-                                                                     " has not begun or has ended (change 4 begins it)"});
+  out_.send(site.peer, wire::Error{wire::Error::Code::malformed,
+                                   who + " names group " + std::to_string(number_of(group)) + ", which site " +
+                                       site.id.str() + " has not begun or has ended (change 4 begins it)"});
   return false;
 }
 

@@ -35,7 +35,8 @@ void Resolution::keep(Incident incident) {
 }
 
 void Resolution::publish(std::uint64_t incident) {
-  if (const auto it = incidents_.find(incident); it != incidents_.end()) out_.events.emplace_back(IncidentChanged{it->second});
+  if (const auto it = incidents_.find(incident); it != incidents_.end())
+    out_.events.emplace_back(IncidentChanged{it->second});
 }
 
 void Resolution::step(std::uint64_t incident, std::string what, Time now) {
@@ -71,8 +72,13 @@ Incident Resolution::describe(const Pending& pending, const detect::Victims& cho
     const auto& site = sites_.at(e.site);
     const auto* standing = sites_.find({e.site, e.sequence});
     const auto age_ms = static_cast<double>(now.steady_us - standing->began_us) / 1000.0;
-    incident.edges.push_back({e.waiter, e.blocker, {site.id, site.incarnation, e.sequence}, standing->wait.resource,
-                              standing->wait.mode, standing->wait.detail, age_ms});
+    incident.edges.push_back({e.waiter,
+                              e.blocker,
+                              {site.id, site.incarnation, e.sequence},
+                              standing->wait.resource,
+                              standing->wait.mode,
+                              standing->wait.detail,
+                              age_ms});
   }
   return incident;
 }
@@ -80,8 +86,8 @@ Incident Resolution::describe(const Pending& pending, const detect::Victims& cho
 // --- Orders ---
 
 void Resolution::open_case(const Pending& pending, Time now) {
-  const auto chosen = detect::choose_victims(pending.candidate.edges, [this](const TxnId& txn) { return info(txn); },
-                                             options_.policy, options_.weights);
+  const auto chosen = detect::choose_victims(
+      pending.candidate.edges, [this](const TxnId& txn) { return info(txn); }, options_.policy, options_.weights);
   const auto number = ++last_incident_;
   auto incident = describe(pending, chosen, now);
   Case open{pending.found, {}, {}};
@@ -128,8 +134,10 @@ void Resolution::give_order(std::uint64_t incident, const TxnId& victim, graph::
                                    static_cast<std::uint64_t>(options_.abort_grace.count()),
                                    "deadlock " + story.id + ": " + story.why});
   const char* what = role == wire::Abort::Role::waiting ? "abort of " : "release of the locks of ";
-  step(incident, what + victim.str() + " ordered at site " + site.id.str() +
-                     (attempt == 0 ? "" : ", attempt " + std::to_string(attempt + 1)), now);
+  step(incident,
+       what + victim.str() + " ordered at site " + site.id.str() +
+           (attempt == 0 ? "" : ", attempt " + std::to_string(attempt + 1)),
+       now);
 }
 
 /// Calls `f(ref)` for the waits of others that this vertex blocks, directly or as member of a holder group, until it says so.
@@ -186,7 +194,8 @@ void Resolution::aborted(const Site& site, const wire::Aborted& reply, Time now)
   using Outcome = wire::Aborted::Outcome;
   switch (reply.outcome) {
     case Outcome::done: {
-      step(order.incident, order.victim.str() + (waiting ? " aborted" : ": locks free") + " at site " + site.id.str(), now);
+      step(order.incident, order.victim.str() + (waiting ? " aborted" : ": locks free") + " at site " + site.id.str(),
+           now);
       const bool first = waiting && !std::exchange(state.aborted, true);
       if (first) {
         out_.count("aborts");
@@ -197,7 +206,8 @@ void Resolution::aborted(const Site& site, const wire::Aborted& reply, Time now)
     }
     case Outcome::stale:
       out_.count("aborts_stale");
-      step(order.incident, order.victim.str() + ": nothing to do at site " + site.id.str() + ", the wait was over", now);
+      step(order.incident, order.victim.str() + ": nothing to do at site " + site.id.str() + ", the wait was over",
+           now);
       return settle(order, now);
     case Outcome::failed: return retry_or_give_up(order, reply.text, true, now);
     case Outcome::refused: return retry_or_give_up(order, "refused by the agent, " + reply.text, false, now);
@@ -234,9 +244,10 @@ void Resolution::settle(const Order& order, Time now) {
 void Resolution::close_if_settled(std::uint64_t number, Time now) {
   const auto it = cases_.find(number);
   const auto& victims = it->second.victims;
-  const bool settled = std::all_of(victims.begin(), victims.end(), [](const auto& v) { return v.second.open_orders == 0; });
+  const bool settled =
+      std::all_of(victims.begin(), victims.end(), [](const auto& v) { return v.second.open_orders == 0; });
   if (settled) {
-    const auto any = [&](bool VictimState::* what) {
+    const auto any = [&](bool VictimState::*what) {
       return std::any_of(victims.begin(), victims.end(), [&](const auto& v) { return v.second.*what; });
     };
     incidents_.at(number).outcome = any(&VictimState::failed)    ? Incident::Outcome::failed

@@ -11,8 +11,8 @@ std::int64_t us(std::chrono::milliseconds ms) { return std::chrono::microseconds
 
 }  // namespace
 
-Resolution::Resolution(const Options& options, const std::uint64_t& epoch, const graph::WaitForGraph& graph, const Sites& sites,
-                       Outbox& out, Time now)
+Resolution::Resolution(const Options& options, const std::uint64_t& epoch, const graph::WaitForGraph& graph,
+                       const Sites& sites, Outbox& out, Time now)
     : options_(options),
       epoch_(epoch),
       graph_(graph),
@@ -81,7 +81,8 @@ Resolution::EdgeKey Resolution::digest(const detect::Candidate& candidate) {
 bool Resolution::left_alone(const detect::Candidate& candidate) {
   const auto& edges = candidate.edges;
   const char* reason = nullptr;
-  const bool one_site = std::all_of(edges.begin(), edges.end(), [&](const auto& e) { return e.site == edges.front().site; });
+  const bool one_site =
+      std::all_of(edges.begin(), edges.end(), [&](const auto& e) { return e.site == edges.front().site; });
   if (one_site && !sites_.at(edges.front().site).resolve_local_deadlocks) {
     reason = "local_deadlocks_left";
   } else if (edges.size() > options_.limits.candidate_edges) {

@@ -86,8 +86,8 @@ class Resolution {
 
   void open_case(const Pending& pending, Time now);
   [[nodiscard]] Incident describe(const Pending& pending, const detect::Victims& chosen, Time now) const;
-  void give_order(std::uint64_t incident, const TxnId& victim, graph::WaitRef wait, wire::Abort::Role role, unsigned attempt,
-                  Time now);
+  void give_order(std::uint64_t incident, const TxnId& victim, graph::WaitRef wait, wire::Abort::Role role,
+                  unsigned attempt, Time now);
   [[nodiscard]] std::set<graph::WaitRef> waits_about(const TxnId& txn) const;
   void each_blocked(graph::Vertex vertex, const std::function<bool(graph::WaitRef)>& f) const;
   void order_branches(std::uint64_t incident, const TxnId& victim, Time now);
@@ -120,7 +120,8 @@ class Resolution {
 
   std::map<std::uint64_t, Incident> incidents_;  ///< the newest Limits::incidents_in_memory
   std::uint64_t last_incident_ = 0;
-  std::unordered_set<EdgeKey> left_alone_;  ///< reported once: local to a site that keeps its own, or nobody may be aborted
+  std::unordered_set<EdgeKey>
+      left_alone_;  ///< reported once: local to a site that keeps its own, or nobody may be aborted
   std::int64_t next_pass_us_;
 };
 

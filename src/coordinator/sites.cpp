@@ -37,8 +37,9 @@ void Sites::hello(const PeerId& peer, const wire::Hello& hello, Time now) {
     // Another coordinator had this term or a later one, and this one does not know (its history was lost, or it has none):
     // rise above it, or its agents refuse our orders and two incidents share an id.
     epoch_ = hello.epoch_seen + 1;
-    out_.note(Note::Level::warn, "agent of site " + hello.site.str() + " has seen epoch " + std::to_string(hello.epoch_seen) +
-                                     ": this coordinator's epoch is " + std::to_string(epoch_) + " from now on");
+    out_.note(Note::Level::warn, "agent of site " + hello.site.str() + " has seen epoch " +
+                                     std::to_string(hello.epoch_seen) + ": this coordinator's epoch is " +
+                                     std::to_string(epoch_) + " from now on");
   }
   Site* site = site_for(hello, peer);
   if (site != nullptr && admit(*site, peer, hello, now)) begin_session(*site, peer, hello, now);
@@ -75,9 +76,11 @@ bool Sites::admit(Site& site, const PeerId& peer, const wire::Hello& hello, Time
     if (site.last_heard_us > site.challenger->since_us) {
       site.challenger.reset();
       out_.count("duplicate_sites");
-      out_.note(Note::Level::warn, "a second agent calls itself site " + site.id.str() + " (" + hello.label + "); refused");
-      out_.send(peer, wire::Error{Code::duplicate_site, "site " + site.id.str() + " has a live agent already (" + site.label +
-                                                            "): stop it, or give this one another site name"});
+      out_.note(Note::Level::warn,
+                "a second agent calls itself site " + site.id.str() + " (" + hello.label + "); refused");
+      out_.send(peer,
+                wire::Error{Code::duplicate_site, "site " + site.id.str() + " has a live agent already (" + site.label +
+                                                      "): stop it, or give this one another site name"});
       return false;
     }
     const auto left_us = site.challenger->since_us + us(options_.takeover_wait) - now.steady_us;
@@ -87,8 +90,8 @@ bool Sites::admit(Site& site, const PeerId& peer, const wire::Hello& hello, Time
       return false;
     }
   }
-  const bool too_old = site.instance == hello.instance ? hello.incarnation < site.incarnation
-                                                       : hello.incarnation <= site.incarnation;
+  const bool too_old =
+      site.instance == hello.instance ? hello.incarnation < site.incarnation : hello.incarnation <= site.incarnation;
   if (too_old) {
     out_.send(peer, wire::Error{Code::stale_incarnation,
                                 "site " + site.id.str() + ": incarnation " + std::to_string(hello.incarnation) +
@@ -102,7 +105,8 @@ bool Sites::admit(Site& site, const PeerId& peer, const wire::Hello& hello, Time
 void Sites::begin_session(Site& site, const PeerId& peer, const wire::Hello& hello, Time now) {
   const bool joined = site.peer.empty();
   if (!joined) peers_.erase(site.peer);
-  if (const auto other = peers_.find(peer); other != peers_.end() && other->second != &site) end_session(*other->second);
+  if (const auto other = peers_.find(peer); other != peers_.end() && other->second != &site)
+    end_session(*other->second);
   if (hello.incarnation != site.incarnation) {
     drop_waits(site);
     lost_.push_back(site.slot);  // its numbers name other waits from now on: nothing asked under the old ones is open
@@ -157,7 +161,8 @@ void Sites::tick(Time now) {
     if (!site.peer.empty() && silent_us > us(options_.lease)) {
       out_.count("leases_lost");
       out_.note(Note::Level::warn, "site " + id.str() + " silent for " + std::to_string(silent_us / 1000) +
-                                       " ms: its lease ended, its " + std::to_string(site.waits.size()) + " waits are withdrawn");
+                                       " ms: its lease ended, its " + std::to_string(site.waits.size()) +
+                                       " waits are withdrawn");
       out_.events.emplace_back(SiteChanged{id, SiteChanged::What::lost});
       end_session(site);
     } else if (site.peer.empty() && silent_us > forget_missing_after_us) {
@@ -187,7 +192,8 @@ void Sites::heartbeat(Site& site, const wire::Heartbeat& message) {
   if (message.incarnation != site.incarnation) return;
   const bool behind = message.number != site.applied && !site.arriving;
   if (behind && (message.number != 0 || site.applied != 0))
-    ask_resync(site, "message " + std::to_string(message.number) + " was sent, " + std::to_string(site.applied) + " applied");
+    ask_resync(site,
+               "message " + std::to_string(message.number) + " was sent, " + std::to_string(site.applied) + " applied");
   out_.send(site.peer, wire::HeartbeatAck{epoch_, site.applied});
 }
 
@@ -196,7 +202,8 @@ void Sites::delta(Site& site, const wire::Delta& message, Time now) {
   if (site.state == SiteView::State::resyncing) return out_.count("stale_messages");  // the snapshot is on its way
   if (message.number <= site.applied) return out_.count("stale_messages");
   if (message.number != site.applied + 1)
-    return ask_resync(site, "message " + std::to_string(message.number) + " came after " + std::to_string(site.applied));
+    return ask_resync(site,
+                      "message " + std::to_string(message.number) + " came after " + std::to_string(site.applied));
   for (const auto& change : message.changes)
     std::visit([&](const auto& c) { apply(site, c, message.number, now); }, change);
   site.applied = message.number;
@@ -240,9 +247,13 @@ void Sites::snapshot(Site& site, const wire::Snapshot& message, Time now) {
   out_.count("snapshots");
 }
 
-void Sites::apply(Site& site, const wire::EndWaitChange& change, std::uint64_t, Time) { end_wait(site, change.sequence); }
+void Sites::apply(Site& site, const wire::EndWaitChange& change, std::uint64_t, Time) {
+  end_wait(site, change.sequence);
+}
 
-void Sites::apply(Site& site, const wire::ForgetTxnChange& change, std::uint64_t, Time) { forget_txn(site, change.txn); }
+void Sites::apply(Site& site, const wire::ForgetTxnChange& change, std::uint64_t, Time) {
+  forget_txn(site, change.txn);
+}
 
 void Sites::apply(Site& site, const wire::TxnChange& change, std::uint64_t, Time) {
   const auto known = site.infos.find(change.txn);
@@ -256,7 +267,8 @@ void Sites::apply(Site& site, const wire::WaitChange& change, std::uint64_t numb
   const graph::WaitRef ref{site.slot, change.sequence};
   if (!site.waits.contains(change.sequence) && site.waits.size() >= options_.limits.waits_per_site) {
     if (out_.counters["limit_waits"]++ == 0)
-      out_.note(Note::Level::error, "site " + site.id.str() + " has more than " + std::to_string(options_.limits.waits_per_site) +
+      out_.note(Note::Level::error, "site " + site.id.str() + " has more than " +
+                                        std::to_string(options_.limits.waits_per_site) +
                                         " waits: further ones are left out (option max-waits-per-site)");
     return;
   }
@@ -266,7 +278,8 @@ void Sites::apply(Site& site, const wire::WaitChange& change, std::uint64_t numb
   for (const auto& b : change.wait.blockers) {
     if (b.kind == Kind::hard) hard.push_back(b.txn);
   }
-  if (hard.size() != change.wait.blockers.size()) out_.count("edges_left_out", change.wait.blockers.size() - hard.size());
+  if (hard.size() != change.wait.blockers.size())
+    out_.count("edges_left_out", change.wait.blockers.size() - hard.size());
   std::vector<std::uint64_t> groups;
   for (const auto group : change.wait.groups) groups.push_back(static_cast<std::uint64_t>(group));
   if (const auto begun = graph_.begin_wait(ref, change.wait.waiter, hard, groups); !begun)

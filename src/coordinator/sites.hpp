@@ -21,8 +21,8 @@ namespace gordian::coordinator {
 /// A wait as its agent reported it last.
 struct Standing {
   Wait wait;
-  std::uint64_t number;    ///< of the message that reported it last: its edges have stood since then at least
-  std::int64_t began_us;   ///< steady clock of this coordinator, from the age reported
+  std::uint64_t number;   ///< of the message that reported it last: its edges have stood since then at least
+  std::int64_t began_us;  ///< steady clock of this coordinator, from the age reported
 };
 
 /// A holder group as its agent reported it last.

@@ -110,8 +110,8 @@ struct Incident {
   std::int64_t found_unix_us = 0;  ///< wall clock, for people
   Outcome outcome = Outcome::resolving;
   std::string policy;
-  std::string why;               ///< why this victim
-  std::vector<TxnId> victims;    ///< in the order they were chosen
+  std::string why;                ///< why this victim
+  std::vector<TxnId> victims;     ///< in the order they were chosen
   std::vector<IncidentTxn> txns;  ///< all members, victims and spared
   std::vector<IncidentEdge> edges;
   std::vector<IncidentStep> steps;

@@ -10,7 +10,8 @@ EndpointFile::EndpointFile(std::filesystem::path path, const std::string& endpoi
   temporary += ".new";
   std::ofstream file(temporary);
   file << endpoint << "\n" << std::flush;
-  if (!file) throw std::filesystem::filesystem_error("cannot write", temporary, std::make_error_code(std::errc::io_error));
+  if (!file)
+    throw std::filesystem::filesystem_error("cannot write", temporary, std::make_error_code(std::errc::io_error));
   std::filesystem::rename(temporary, path_);
 }
 

@@ -138,7 +138,8 @@ class SharedAgent : public net::LinkHost, public std::enable_shared_from_this<Sh
     const auto started = callback_started_us_.load();
     if (started == 0 || now_us - started < callback_warn_us_ || slow_reported_.exchange(true)) return;
     ++slow_callbacks_;
-    log(AgentCallbacks::Level::warn, "a callback of the engine has been running for " + std::to_string((now_us - started) / 1000) +
+    log(AgentCallbacks::Level::warn, "a callback of the engine has been running for " +
+                                         std::to_string((now_us - started) / 1000) +
                                          " ms; confirmations and aborts wait for it: return at once and answer later");
   }
 
@@ -192,11 +193,11 @@ class SharedAgent : public net::LinkHost, public std::enable_shared_from_this<Sh
   const AgentCallbacks callbacks_;
 
   std::mutex mutex_;
-  agent::AgentCore core_;                    // guarded by mutex_
-  std::unique_ptr<net::AgentLink> link_;     // guarded by mutex_
-  std::deque<agent::Upcall> calls_;          // guarded by mutex_
-  bool stopped_ = false;                     // guarded by mutex_
-  std::int64_t link_wakes_us_ = 0;           // guarded by mutex_; when the link looks again by itself
+  agent::AgentCore core_;                 // guarded by mutex_
+  std::unique_ptr<net::AgentLink> link_;  // guarded by mutex_
+  std::deque<agent::Upcall> calls_;       // guarded by mutex_
+  bool stopped_ = false;                  // guarded by mutex_
+  std::int64_t link_wakes_us_ = 0;        // guarded by mutex_; when the link looks again by itself
   std::condition_variable calls_ready_;
   std::thread caller_;
 
@@ -229,7 +230,9 @@ class AbortAnswer::Impl {
 AbortAnswer::AbortAnswer(std::shared_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 void AbortAnswer::done() const { impl_->give(wire::Aborted::Outcome::done, {}); }
 void AbortAnswer::stale() const { impl_->give(wire::Aborted::Outcome::stale, "the wait was over"); }
-void AbortAnswer::failed(std::string_view why) const { impl_->give(wire::Aborted::Outcome::failed, std::string(why.substr(0, 1024))); }
+void AbortAnswer::failed(std::string_view why) const {
+  impl_->give(wire::Aborted::Outcome::failed, std::string(why.substr(0, 1024)));
+}
 
 class ConfirmAnswer::Impl {
  public:
@@ -248,7 +251,8 @@ ConfirmAnswer::ConfirmAnswer(std::shared_ptr<Impl> impl) noexcept : impl_(std::m
 void ConfirmAnswer::ready() const { impl_->give(); }
 
 void SharedAgent::make(agent::ConfirmCall& call) {
-  callbacks_.on_confirm(call.waits, ConfirmAnswer(std::make_shared<ConfirmAnswer::Impl>(weak_from_this(), call.ticket)));
+  callbacks_.on_confirm(call.waits,
+                        ConfirmAnswer(std::make_shared<ConfirmAnswer::Impl>(weak_from_this(), call.ticket)));
 }
 void SharedAgent::make(agent::AbortCall& call) {
   callbacks_.on_abort(call.order, AbortAnswer(std::make_shared<AbortAnswer::Impl>(weak_from_this(), call.ticket)));
@@ -266,7 +270,9 @@ class Agent::Impl {
 };
 
 tl::expected<Agent, AgentError> Agent::start(AgentOptions options, AgentCallbacks callbacks) {
-  const auto invalid = [](std::string text) { return tl::unexpected(AgentError{AgentError::Code::invalid_option, std::move(text)}); };
+  const auto invalid = [](std::string text) {
+    return tl::unexpected(AgentError{AgentError::Code::invalid_option, std::move(text)});
+  };
   if (!callbacks.on_abort) return invalid("AgentCallbacks::on_abort is not set: the agent could not abort a victim");
   if (options.publish_after.count() < 0) return invalid("publish_after is negative");
   const auto instance = random_instance();
@@ -300,8 +306,7 @@ WaitResult Agent::begin_wait(Wait wait) {
       [&](agent::AgentCore& core) -> WaitResult { return core.begin_wait(std::move(wait), net::steady_now_us()); });
 }
 VoidResult Agent::set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers) {
-  return impl_->shared->report(
-      [&](agent::AgentCore& core) -> VoidResult { return core.set_blockers(wait, blockers); });
+  return impl_->shared->report([&](agent::AgentCore& core) -> VoidResult { return core.set_blockers(wait, blockers); });
 }
 VoidResult Agent::renew_blocker(WaitHandle wait, const TxnId& blocker) {
   return impl_->shared->report([&](agent::AgentCore& core) -> VoidResult { return core.renew_blocker(wait, blocker); });
@@ -324,7 +329,8 @@ void Agent::end_group(GroupHandle group) {
   impl_->shared->report([&](agent::AgentCore& core) -> void { core.end_group(group); });
 }
 VoidResult Agent::describe(const TxnId& txn, TxnInfo info) {
-  return impl_->shared->report([&](agent::AgentCore& core) -> VoidResult { return core.describe(txn, std::move(info)); });
+  return impl_->shared->report(
+      [&](agent::AgentCore& core) -> VoidResult { return core.describe(txn, std::move(info)); });
 }
 void Agent::forget(const TxnId& txn) {
   impl_->shared->report([&](agent::AgentCore& core) -> void { core.forget(txn); });

@@ -74,13 +74,13 @@ class LocalDetector::Impl {
   detect::Policy policy_;
 
   mutable std::mutex mutex_;
-  graph::WaitForGraph graph_;             // guarded by mutex_
-  detect::Detector detector_{graph_};     // guarded by mutex_
-  std::deque<Place> places_;              // guarded by mutex_; where a cycle was seen
-  bool breaking_ = false;                 // guarded by mutex_; some thread is at it
-  LocalDetectorStatus counters_;          // guarded by mutex_
-  std::uint64_t last_incident_ = 0;       // of the thread that is breaking
-  std::vector<Site*> by_slot_;            // guarded by mutex_; by graph::SiteSlot
+  graph::WaitForGraph graph_;                      // guarded by mutex_
+  detect::Detector detector_{graph_};              // guarded by mutex_
+  std::deque<Place> places_;                       // guarded by mutex_; where a cycle was seen
+  bool breaking_ = false;                          // guarded by mutex_; some thread is at it
+  LocalDetectorStatus counters_;                   // guarded by mutex_
+  std::uint64_t last_incident_ = 0;                // of the thread that is breaking
+  std::vector<Site*> by_slot_;                     // guarded by mutex_; by graph::SiteSlot
   std::map<SiteId, std::unique_ptr<Site>> sites_;  // guarded by mutex_; last, for its tables go first
 };
 
@@ -125,7 +125,8 @@ class LocalDetector::Impl::Site : public WaitObserver, private agent::ReportSink
   void holder_left(const std::string& resource, Mode group, const TxnId& txn, std::uint64_t step) override {
     told(step, [&] { reporter_.holder_left(resource, group, txn, step); });
   }
-  void front_changed(const std::string& resource, Mode mode, std::optional<WaitNumber> front, std::uint64_t step) override {
+  void front_changed(const std::string& resource, Mode mode, std::optional<WaitNumber> front,
+                     std::uint64_t step) override {
     told(step, [&] { reporter_.front_changed(resource, mode, front, step); });
   }
   void resource_calm(const std::string& resource, std::uint64_t step) override {
@@ -203,7 +204,7 @@ class LocalDetector::Impl::Site : public WaitObserver, private agent::ReportSink
   const graph::SiteSlot slot_;
   const ModeMatrix modes_;
   agent::TableReporter reporter_;
-  std::unordered_map<std::uint64_t, Known> waits_;                              // by WaitHandle
+  std::unordered_map<std::uint64_t, Known> waits_;                               // by WaitHandle
   std::unordered_map<std::uint64_t, std::unordered_map<TxnId, Member>> groups_;  // by GroupHandle
   std::uint64_t last_wait_ = 0;
   std::uint64_t last_group_ = 0;
@@ -214,15 +215,18 @@ class LocalDetector::Impl::Site : public WaitObserver, private agent::ReportSink
 LocalDetector::Impl::Impl(LocalDetectorOptions options) : options_(std::move(options)) {
   const auto policy = detect::parse_policy(options_.policy);
   if (!policy)
-    throw std::invalid_argument("policy '" + options_.policy + "' is not known; expected one of " + detect::policy_names());
+    throw std::invalid_argument("policy '" + options_.policy + "' is not known; expected one of " +
+                                detect::policy_names());
   policy_ = *policy;
 }
 
 LockTable& LocalDetector::Impl::add_table(SiteId site, LockTableOptions options) {
   if (options.observer != nullptr)
-    throw std::invalid_argument("table " + site.str() + ": its observer is the detector, but the options name another one");
+    throw std::invalid_argument("table " + site.str() +
+                                ": its observer is the detector, but the options name another one");
   const std::lock_guard lock(mutex_);
-  if (sites_.contains(site)) throw std::invalid_argument("table " + site.str() + " is there already; give this one another name");
+  if (sites_.contains(site))
+    throw std::invalid_argument("table " + site.str() + " is there already; give this one another name");
   const auto slot = static_cast<graph::SiteSlot>(sites_.size());
   auto made = std::make_unique<Site>(*this, site, slot, std::move(options));
   by_slot_.push_back(made.get());
@@ -307,9 +311,9 @@ bool LocalDetector::Impl::break_up(const Edges& edges) {
   {
     const std::lock_guard lock(mutex_);
     counters_.victims += victims.size();
-    auto& outcome = !victims.empty()          ? counters_.deadlocks
+    auto& outcome = !victims.empty()         ? counters_.deadlocks
                     : chosen.victims.empty() ? counters_.unresolved
-                                              : counters_.dissolved;
+                                             : counters_.dissolved;
     ++outcome;
   }
   const bool look_again = !chosen.victims.empty();

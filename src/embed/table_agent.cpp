@@ -19,10 +19,13 @@ class TableAgent::Impl final : private WaitObserver, private agent::ReportSink {
           return std::move(options.table);
         }()) {}
 
-  tl::expected<void, AgentError> start(AgentOptions options, std::function<void(AgentCallbacks::Level, std::string_view)> on_log) {
+  tl::expected<void, AgentError> start(AgentOptions options,
+                                       std::function<void(AgentCallbacks::Level, std::string_view)> on_log) {
     AgentCallbacks callbacks;
     callbacks.on_abort = [this](const AbortOrder& order, const AbortAnswer& answer) { carry_out(order, answer); };
-    callbacks.on_confirm = [this](const std::vector<WaitHandle>& waits, const ConfirmAnswer& answer) { look_again(waits, answer); };
+    callbacks.on_confirm = [this](const std::vector<WaitHandle>& waits, const ConfirmAnswer& answer) {
+      look_again(waits, answer);
+    };
     callbacks.on_log = std::move(on_log);
     auto agent = Agent::start(std::move(options), std::move(callbacks));
     if (!agent) return tl::unexpected(agent.error());
@@ -61,8 +64,9 @@ class TableAgent::Impl final : private WaitObserver, private agent::ReportSink {
   bool abort_holder(const AbortOrder& order, const agent::TableReporter::TableWait& wait) {
     for (const BlockerView& blocker : table_.blockers(wait.resource, wait.number)) {
       if (blocker.txn != order.victim) continue;
-      return blocker.kind == Kind::hard ? table_.abort_holder(order.victim, order.incident, wait.resource, blocker.since)
-                                        : table_.abort(order.victim, order.incident);
+      return blocker.kind == Kind::hard
+                 ? table_.abort_holder(order.victim, order.incident, wait.resource, blocker.since)
+                 : table_.abort(order.victim, order.incident);
     }
     return false;
   }
@@ -94,7 +98,8 @@ class TableAgent::Impl final : private WaitObserver, private agent::ReportSink {
     const std::lock_guard lock(mutex_);
     reporter_.holder_left(resource, group, txn, step);
   }
-  void front_changed(const std::string& resource, Mode mode, std::optional<WaitNumber> front, std::uint64_t step) override {
+  void front_changed(const std::string& resource, Mode mode, std::optional<WaitNumber> front,
+                     std::uint64_t step) override {
     const std::lock_guard lock(mutex_);
     reporter_.front_changed(resource, mode, front, step);
   }
@@ -132,8 +137,9 @@ class TableAgent::Impl final : private WaitObserver, private agent::ReportSink {
 
 tl::expected<TableAgent, AgentError> TableAgent::start(TableAgentOptions options) {
   if (options.table.observer != nullptr)
-    return tl::unexpected(AgentError{AgentError::Code::invalid_option,
-                                     "TableAgentOptions::table has an observer: leave it empty, the agent is the observer"});
+    return tl::unexpected(
+        AgentError{AgentError::Code::invalid_option,
+                   "TableAgentOptions::table has an observer: leave it empty, the agent is the observer"});
   auto agent = std::move(options.agent);
   auto on_log = std::move(options.on_log);
   auto impl = std::make_unique<Impl>(std::move(options));

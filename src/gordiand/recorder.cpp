@@ -89,7 +89,8 @@ std::set<std::string> Recorder::group_names(const SiteId& site, const Wait& wait
   return names;
 }
 
-void Recorder::wait_for_groups(const SiteId& site, Standing& standing, std::set<std::string> groups, std::string_view mode) {
+void Recorder::wait_for_groups(const SiteId& site, Standing& standing, std::set<std::string> groups,
+                               std::string_view mode) {
   const auto before = std::exchange(standing.groups, std::move(groups));
   for (const auto& name : before)
     if (!standing.groups.contains(name)) unwait(site, standing.waiter, name);

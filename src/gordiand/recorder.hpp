@@ -36,9 +36,9 @@ class Recorder {
  private:
   struct Standing {
     TxnId waiter;
-    std::string resource;             ///< as written: made different where the transaction has two waits for one resource
-    bool named = false;               ///< that resource is written: the wait names blockers itself
-    std::set<std::string> groups;     ///< what it waits for besides, as written
+    std::string resource;          ///< as written: made different where the transaction has two waits for one resource
+    bool named = false;            ///< that resource is written: the wait names blockers itself
+    std::set<std::string> groups;  ///< what it waits for besides, as written
   };
   struct Group {
     std::string resource;  ///< as written

@@ -43,7 +43,8 @@ tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_wait(WaitRef ref, const
 }
 
 // New edges come before old ones go: no vertex that stays in use is given up in between.
-void WaitForGraph::set_blockers(WaitSlot w, std::span<const TxnId* const> sorted, std::span<const Vertex> sorted_groups) {
+void WaitForGraph::set_blockers(WaitSlot w, std::span<const TxnId* const> sorted,
+                                std::span<const Vertex> sorted_groups) {
   std::vector<bool> kept(sorted.size(), false);
   std::vector<bool> kept_groups(sorted_groups.size(), false);
   std::vector<EdgeSlot> leaving;

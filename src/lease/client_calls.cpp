@@ -55,9 +55,11 @@ void ClientCore::withdraw(CallKey key, LockError error, Micros now) {
   Call& call = found->second;
   const Txn& txn = txns_.at(call.txn);
   const bool holds = !held(txn.key).empty();
-  Lease* lease = call.step < call.steps.size() ? lease_of(sessions_.at(txn.session), call.steps[call.step].agent) : nullptr;
+  Lease* lease =
+      call.step < call.steps.size() ? lease_of(sessions_.at(txn.session), call.steps[call.step].agent) : nullptr;
   const auto pending = lease != nullptr ? lease->pending.find(call.request) : std::map<Number, Pending>::iterator{};
-  if (!holds || lease == nullptr || pending == lease->pending.end() || !pending->second.sent) return fail(key, std::move(error), now);
+  if (!holds || lease == nullptr || pending == lease->pending.end() || !pending->second.sent)
+    return fail(key, std::move(error), now);
   call.withdrawn = std::move(error);
   pending->second.made = now;  // from here on the agent owes an answer
   pending->second.interval = resend_first(*lease);

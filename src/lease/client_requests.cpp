@@ -10,7 +10,6 @@ namespace {
 using Code = LockError::Code;
 using Level = LockClientOptions::Level;
 
-
 }  // namespace
 
 ClientCore::Number ClientCore::post(Lease& lease, wire::LockServiceRequest body, TxnKey txn_key, CallKey call,
@@ -88,8 +87,7 @@ void ClientCore::arm(Lease& lease, Number request, Pending& pending, Micros now)
   const Micros unreachable = std::max(pending.made, agents_[lease.agent].heard) + settings_.reply_limit_us;
   const bool owed = !pending.waiting || withdrawn(pending);
   if (owed && unreachable > now && caller_of(pending) != CallKey{}) due = std::min(due, unreachable);
-  arm(pending.timer, due,
-      {.of = Timer::Of::request, .agent = lease.agent, .number = lease.number, .request = request});
+  arm(pending.timer, due, {.of = Timer::Of::request, .agent = lease.agent, .number = lease.number, .request = request});
 }
 
 void ClientCore::on_due(Lease& lease, Number request, Micros now) {

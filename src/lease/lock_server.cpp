@@ -102,9 +102,10 @@ void LockServer::run_due_leases() {
 /// The lease ran out.
 void LockServer::withdraw_waiting(Session& session) {
   ++counters_.expired_sessions;
-  const LockError lost{LockError::Code::lease_lost, "the lease of the session ran out: it was not renewed for " +
-                                                        std::to_string(session.ttl_us / 1000) + " ms",
-                       {}};
+  const LockError lost{
+      LockError::Code::lease_lost,
+      "the lease of the session ran out: it was not renewed for " + std::to_string(session.ttl_us / 1000) + " ms",
+      {}};
   std::vector<std::uint64_t> waiting;
   for (const auto& [number, known] : session.requests)
     if (known.reply.status == wire::LockStatus::waiting) waiting.push_back(number);
@@ -144,16 +145,20 @@ void LockServer::refused(const PeerId& peer, wire::Error why) {
 
 std::string LockServer::complaint(const wire::OpenSession& m) {
   const auto& limits = options_.limits;
-  const auto in_us = [](std::uint64_t ms) { return static_cast<std::int64_t>(std::min<std::uint64_t>(ms, 1ULL << 40)) * 1000; };
+  const auto in_us = [](std::uint64_t ms) {
+    return static_cast<std::int64_t>(std::min<std::uint64_t>(ms, 1ULL << 40)) * 1000;
+  };
   if (in_us(m.ttl_ms) < limits.ttl_min_us || in_us(m.ttl_ms) > limits.ttl_max_us)
-    return "a time to live of " + std::to_string(m.ttl_ms) + " ms, expected " + std::to_string(limits.ttl_min_us / 1000) + " to " +
-           std::to_string(limits.ttl_max_us / 1000) + " ms (the agent's ttl_max)";
+    return "a time to live of " + std::to_string(m.ttl_ms) + " ms, expected " +
+           std::to_string(limits.ttl_min_us / 1000) + " to " + std::to_string(limits.ttl_max_us / 1000) +
+           " ms (the agent's ttl_max)";
   if (in_us(m.lock_delay_ms) > limits.lock_delay_max_us)
     return "a lock-delay of " + std::to_string(m.lock_delay_ms) + " ms, expected at most " +
            std::to_string(limits.lock_delay_max_us / 1000) + " ms";
   if (!sessions_.contains(m.session) && sessions_.size() >= limits.sessions) {
     ++counters_.limit_reached;
-    return "there are " + std::to_string(sessions_.size()) + " sessions already, the limit of this agent (max_sessions)";
+    return "there are " + std::to_string(sessions_.size()) +
+           " sessions already, the limit of this agent (max_sessions)";
   }
   return {};
 }
@@ -164,7 +169,8 @@ void LockServer::on(const PeerId& peer, const wire::OpenSession& m) {
   }
   const auto it = sessions_.find(m.session);
   if (ended_.contains(m.session) || (it != sessions_.end() && it->second.expired))
-    return send(peer, SessionEnded{m.session, SessionEnded::Why::unknown, "that session is over; open one with another number"});
+    return send(peer, SessionEnded{m.session, SessionEnded::Why::unknown,
+                                   "that session is over; open one with another number"});
   open(peer, m);
 }
 
@@ -184,7 +190,8 @@ void LockServer::open(const PeerId& peer, const wire::OpenSession& m) {
   }
   if (options_.journal) record(SessionRecord{session.id, session.ttl_us, session.lock_delay_us, session.label});
   const std::int64_t grace_us = in_grace() ? grace_until_us_ - now_.steady_us : 0;
-  send(peer, wire::SessionOpened{session.id, options_.table.epoch, m.ttl_ms, static_cast<std::uint64_t>((grace_us + 999) / 1000)});
+  send(peer, wire::SessionOpened{session.id, options_.table.epoch, m.ttl_ms,
+                                 static_cast<std::uint64_t>((grace_us + 999) / 1000)});
 }
 
 void LockServer::on(const PeerId& peer, const wire::Renew& m) {

@@ -35,7 +35,7 @@ struct ServerLimits {
   std::size_t sessions = 200'000;
   std::size_t txns_per_session = 100'000;
   std::size_t requests_per_session = 100'000;  ///< waiting, or answered and not yet known to have arrived
-  std::size_t held_back = 100'000;            ///< requests that wait for the end of the grace period
+  std::size_t held_back = 100'000;             ///< requests that wait for the end of the grace period
   std::int64_t ttl_min_us = 100'000;
   std::int64_t ttl_max_us = 3'600'000'000;
   std::int64_t lock_delay_max_us = 3'600'000'000;
@@ -86,7 +86,8 @@ class LockServer : private LockEvents {
 
   /// Orders of the coordinator. False: that wait is over, or the transaction does not block it any more; nothing was done.
   bool abort_waiting(const TxnId& txn, const std::string& incident, WaitNumber wait, ServerTime now);
-  bool abort_holding(const TxnId& txn, const std::string& incident, const std::string& name, WaitNumber wait, ServerTime now);
+  bool abort_holding(const TxnId& txn, const std::string& incident, const std::string& name, WaitNumber wait,
+                     ServerTime now);
   /// What victim policies and people should know of a transaction.
   [[nodiscard]] TxnInfo info(const TxnId& txn);
 
@@ -185,7 +186,8 @@ class LockServer : private LockEvents {
   void on(Session& session, const wire::CancelRequest& r);
   void on(Session& session, const wire::BeginRequest& r);
   void on(Session& session, const wire::ReclaimRequest& r);
-  void lock_now(Session& session, const wire::RequestId& id, Txn& txn, const wire::LockRequest& r, std::int64_t deadline_us);
+  void lock_now(Session& session, const wire::RequestId& id, Txn& txn, const wire::LockRequest& r,
+                std::int64_t deadline_us);
   void hold_back(Session& session, Txn& txn, const wire::LockRequest& r, std::int64_t deadline_us);
   void release_held_back();
   void expire_held_back();
@@ -221,7 +223,7 @@ class LockServer : private LockEvents {
 
   const ServerOptions options_;
   ServerTime now_;
-  std::int64_t shift_us_ = 0;        ///< for how long the server stood still: lease time is steady time without it
+  std::int64_t shift_us_ = 0;  ///< for how long the server stood still: lease time is steady time without it
   std::int64_t planned_wake_us_;
   std::int64_t grace_until_us_ = 0;
   std::int64_t longest_ttl_us_;
@@ -231,7 +233,7 @@ class LockServer : private LockEvents {
   std::unordered_map<std::uint64_t, Session> sessions_;
   std::unordered_map<TxnId, Txn> txns_;
   std::priority_queue<Due, std::vector<Due>, std::greater<>> leases_;  ///< one for each session, perhaps too early
-  std::unordered_set<std::uint64_t> ended_;                           ///< numbers of sessions that were over last
+  std::unordered_set<std::uint64_t> ended_;                            ///< numbers of sessions that were over last
   std::deque<std::uint64_t> ended_order_;
   std::deque<HeldBack> held_back_;
 

@@ -23,14 +23,14 @@ LockedResource LockServer::show(const ResourceView& view) const {
     const Session& session = *it->second.session;
     const auto hold = it->second.holds.find(view.key);
     const bool known = hold != it->second.holds.end();  // not while a call for several resources waits for the others
-    shown.holders.push_back({.txn = holder.txn,
-                             .mode = std::string(table_.modes().name(holder.mode)),
-                             .count = holder.count,
-                             .fence = known ? hold->second.shown : holder.fence,
-                             .since_unix_us = known ? hold->second.since_unix_us : waiting_since(it->second, view.key).value_or(0),
-                             .client = session.label,
-                             .lease_left_us = session.expired ? lease_now_us() - session.expires_us
-                                                              : session.expires_us - lease_now_us()});
+    shown.holders.push_back(
+        {.txn = holder.txn,
+         .mode = std::string(table_.modes().name(holder.mode)),
+         .count = holder.count,
+         .fence = known ? hold->second.shown : holder.fence,
+         .since_unix_us = known ? hold->second.since_unix_us : waiting_since(it->second, view.key).value_or(0),
+         .client = session.label,
+         .lease_left_us = session.expired ? lease_now_us() - session.expires_us : session.expires_us - lease_now_us()});
   }
   for (const WaiterView& waiter : view.waiters) {
     const auto it = txns_.find(waiter.txn);
@@ -77,8 +77,6 @@ ServerStatus LockServer::status() const {
   return status;
 }
 
-bool LockServer::holds_nothing() const {
-  return counters_.locks == 0;
-}
+bool LockServer::holds_nothing() const { return counters_.locks == 0; }
 
 }  // namespace gordian::lease

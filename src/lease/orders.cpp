@@ -38,7 +38,8 @@ tl::expected<ForcedUnlock, std::string> LockServer::unlock_by_force(const std::s
   const auto before = table_.resource(name);
   if (!before) return tl::unexpected(std::string("nobody holds it"));
   ForcedUnlock done{name, {}, {}};
-  const LockError reason{Code::forced, "released by force by " + (by.empty() ? std::string("somebody") : by) + ": " + why, {}};
+  const LockError reason{
+      Code::forced, "released by force by " + (by.empty() ? std::string("somebody") : by) + ": " + why, {}};
   for (const HolderView& holder : before->holders) {
     const auto it = txns_.find(holder.txn);
     if (it == txns_.end()) continue;

@@ -50,7 +50,9 @@ std::vector<wire::WantedLock> parts_of(const wire::WantedLock& path, char separa
 }
 
 /// Age as the table compares it: whole microseconds.
-std::uint64_t whole(double start) { return start <= 0 ? 0 : start >= 1.8e19 ? ~0ULL : static_cast<std::uint64_t>(start); }
+std::uint64_t whole(double start) {
+  return start <= 0 ? 0 : start >= 1.8e19 ? ~0ULL : static_cast<std::uint64_t>(start);
+}
 
 }  // namespace
 
@@ -62,14 +64,16 @@ LockServer::Txn* LockServer::find_txn(Session& session, const TxnId& id) {
 }
 
 /// The transaction of that name, which begins if there is none.
-tl::expected<LockServer::Txn*, LockError> LockServer::txn_of(Session& session, const TxnId& id, std::optional<double> start,
+tl::expected<LockServer::Txn*, LockError> LockServer::txn_of(Session& session, const TxnId& id,
+                                                             std::optional<double> start,
                                                              std::optional<Strategy> strategy) {
   const auto [it, fresh] = txns_.try_emplace(id);
   Txn& txn = it->second;
   if (!fresh) {
     if (txn.session == &session) return &txn;
-    return tl::unexpected(error(Code::invalid, "transaction " + id.str() + " belongs to another session at this agent; let one "
-                                               "session take its locks here, or give it another id"));
+    return tl::unexpected(error(Code::invalid, "transaction " + id.str() +
+                                                   " belongs to another session at this agent; let one "
+                                                   "session take its locks here, or give it another id"));
   }
   if (session.txns.size() >= options_.limits.txns_per_session) {
     txns_.erase(it);
@@ -78,7 +82,8 @@ tl::expected<LockServer::Txn*, LockError> LockServer::txn_of(Session& session, c
   }
   txn.session = &session;
   txn.start = start.value_or(static_cast<double>(now_.unix_us));
-  txn.handle = table_.begin({.id = id, .start = whole(txn.start), .strategy = strategy, .owner = session.id, .user = &txn});
+  txn.handle =
+      table_.begin({.id = id, .start = whole(txn.start), .strategy = strategy, .owner = session.id, .user = &txn});
   session.txns.insert(&txn);
   return &txn;
 }
@@ -89,7 +94,8 @@ void LockServer::doom(Txn& txn, const LockError& why) {
   if (options_.journal && !txn.holds.empty()) record(TxnGone{txn.handle->id()});
   counters_.locks -= txn.holds.size();
   txn.holds.clear();
-  send(txn.session->peer, wire::TxnAborted{txn.session->id, txn.handle->id(), status_of(why.code), why.message, why.incident});
+  send(txn.session->peer,
+       wire::TxnAborted{txn.session->id, txn.handle->id(), status_of(why.code), why.message, why.incident});
 }
 
 void LockServer::abort(Txn& txn, const LockError& why) {
@@ -187,8 +193,8 @@ wire::LockReply LockServer::grant(Txn& txn, std::uint64_t request, const std::ve
 
 void LockServer::write_down(const Txn& txn, const std::string& name, const Hold& hold) {
   if (!options_.journal) return;
-  record(HoldRecord{txn.session->id, txn.handle->id(), txn.start, name, std::string(table_.modes().name(hold.mode)), hold.count,
-                    hold.shown, hold.since_unix_us, hold.request, hold.item});
+  record(HoldRecord{txn.session->id, txn.handle->id(), txn.start, name, std::string(table_.modes().name(hold.mode)),
+                    hold.count, hold.shown, hold.since_unix_us, hold.request, hold.item});
 }
 
 // --- The table's events. A request that is not known to wait any more was answered otherwise: nothing is left to say. ---
@@ -228,7 +234,10 @@ void LockServer::handle(Session& session, const wire::LockServiceRequest& reques
   ++counters_.requests;
   if (session.requests.size() >= options_.limits.requests_per_session) {
     ++counters_.limit_reached;
-    return reply(session, {session.id, id.request, LockStatus::limit, {},
+    return reply(session, {session.id,
+                           id.request,
+                           LockStatus::limit,
+                           {},
                            "the session has " + std::to_string(session.requests.size()) +
                                " requests that wait or whose answers it has not taken, the limit of this agent",
                            {}});
@@ -242,8 +251,9 @@ void LockServer::on(Session& session, const wire::LockRequest& r) {
       return answer(session, r.id.request, LockStatus::invalid, "there is no lock mode \"" + item.mode + "\" here");
   const std::size_t least = r.scheme == wire::LockRequest::Scheme::path ? 1 : r.items.size();
   if (r.items.empty() || least != r.items.size())
-    return answer(session, r.id.request, LockStatus::invalid, "a lock request names " + std::to_string(r.items.size()) +
-                                                                  " resources, expected at least one, and one for a path");
+    return answer(session, r.id.request, LockStatus::invalid,
+                  "a lock request names " + std::to_string(r.items.size()) +
+                      " resources, expected at least one, and one for a path");
   const auto txn = txn_of(session, r.txn, r.start);
   if (!txn) return answer(session, r.id.request, txn.error());
   if ((*txn)->doom) return answer(session, r.id.request, *(*txn)->doom);
@@ -258,10 +268,12 @@ void LockServer::lock_now(Session& session, const wire::RequestId& id, Txn& txn,
                           std::int64_t deadline_us) {
   using Scheme = wire::LockRequest::Scheme;
   Remembered& known = wait_for(session, id.request, txn, false);
-  known.items = r.scheme == Scheme::path ? parts_of(r.items.front(), options_.table.separator, table_.modes()) : r.items;
+  known.items =
+      r.scheme == Scheme::path ? parts_of(r.items.front(), options_.table.separator, table_.modes()) : r.items;
   ++counters_.waiting;
 
-  const LockOptions options{.wait = !r.wait_us || *r.wait_us != 0, .now = now_.steady_us, .deadline = deadline_us, .tag = id.request};
+  const LockOptions options{
+      .wait = !r.wait_us || *r.wait_us != 0, .now = now_.steady_us, .deadline = deadline_us, .tag = id.request};
   std::vector<LockItem> items;
   for (const auto& item : known.items) items.push_back({item.name, *table_.modes().find(item.mode)});
   tl::expected<LockManyAnswer, LockError> result;
@@ -291,7 +303,8 @@ void LockServer::on(Session& session, const wire::UnlockRequest& r) {
   if (txn != nullptr && txn->doom) return answer(session, r.id.request, *txn->doom);
   const auto hold = txn == nullptr ? std::unordered_map<std::string, Hold>::iterator() : txn->holds.find(r.name);
   if (txn == nullptr || hold == txn->holds.end())
-    return answer(session, r.id.request, LockStatus::not_held, "transaction " + r.txn.str() + " does not hold that resource here");
+    return answer(session, r.id.request, LockStatus::not_held,
+                  "transaction " + r.txn.str() + " does not hold that resource here");
   const Fence given{r.fence.epoch, r.fence.counter};
   if (given != Fence{} && given != hold->second.shown)
     return answer(session, r.id.request, LockStatus::not_held,

@@ -51,7 +51,8 @@ void LockServer::hold_back(Session& session, Txn& txn, const wire::LockRequest& 
                       std::to_string((grace_until_us_ - now_.steady_us) / 1000) + " ms");
   if (held_back_.size() >= options_.limits.held_back)
     return answer(session, r.id.request,
-                  error(Code::limit, std::to_string(held_back_.size()) + " requests wait for the end of the grace period already"));
+                  error(Code::limit,
+                        std::to_string(held_back_.size()) + " requests wait for the end of the grace period already"));
   wait_for(session, r.id.request, txn, true);
   held_back_.push_back({session.id, r, deadline_us});
   answer_waiting(session, r.id.request);
@@ -81,17 +82,20 @@ void LockServer::expire_held_back() {
     if (Session* session = find_session(held.session))
       if (const auto known = session->requests.find(held.request.id.request);
           known != session->requests.end() && known->second.held_back)
-        answer(*session, held.request.id.request, LockStatus::timeout, "the time to wait is over; the agent was started again");
+        answer(*session, held.request.id.request, LockStatus::timeout,
+               "the time to wait is over; the agent was started again");
     return true;
   });
 }
 
 /// Takes what was held before. Errors: somebody else has it.
-tl::expected<void, LockError> LockServer::reclaim(Txn& txn, const wire::HeldLock& held, std::uint64_t request, std::uint64_t item) {
+tl::expected<void, LockError> LockServer::reclaim(Txn& txn, const wire::HeldLock& held, std::uint64_t request,
+                                                  std::uint64_t item) {
   const auto mode = table_.modes().find(held.mode);
   if (!mode) return tl::unexpected(error(Code::invalid, "there is no lock mode \"" + held.mode + "\" here"));
   constexpr std::uint64_t count_max = 1'000'000;
-  if (held.count == 0 || held.count > count_max) return tl::unexpected(error(Code::invalid, "a lock is held 1 to 1000000 times"));
+  if (held.count == 0 || held.count > count_max)
+    return tl::unexpected(error(Code::invalid, "a lock is held 1 to 1000000 times"));
   Fence fence;
   for (std::uint64_t taken = 0; taken < held.count; ++taken) {
     const auto answer = txn.handle->lock(held.name, *mode, {.wait = false});
@@ -102,7 +106,8 @@ tl::expected<void, LockError> LockServer::reclaim(Txn& txn, const wire::HeldLock
     fence = answer->fence;
   }
   if (!txn.holds.contains(held.name)) ++counters_.locks;
-  txn.holds.insert_or_assign(held.name, Hold{*mode, held.count, fence, {held.fence.epoch, held.fence.counter}, now_.unix_us, request, item});
+  txn.holds.insert_or_assign(
+      held.name, Hold{*mode, held.count, fence, {held.fence.epoch, held.fence.counter}, now_.unix_us, request, item});
   return {};
 }
 
@@ -120,8 +125,9 @@ void LockServer::on(Session& session, const wire::ReclaimRequest& r) {
       continue;
     auto done = in_grace() && known == it.holds.end()
                     ? reclaim(it, held, r.id.request, 0)
-                    : tl::unexpected(error(Code::lease_lost, "the agent was started again and does not know this lock to be held; "
-                                                             "the time to reclaim is over"));
+                    : tl::unexpected(error(Code::lease_lost,
+                                           "the agent was started again and does not know this lock to be held; "
+                                           "the time to reclaim is over"));
     if (!done) {
       const LockError lost = error(Code::lease_lost, "a lock could not be reclaimed: " + done.error().message);
       abort(it, lost);

@@ -15,8 +15,8 @@ struct LockHolder {
   std::uint64_t count;
   Fence fence;
   std::int64_t since_unix_us;
-  std::string client;            ///< the session's label
-  std::int64_t lease_left_us;    ///< until the session's lease runs out; negative during the lock-delay
+  std::string client;          ///< the session's label
+  std::int64_t lease_left_us;  ///< until the session's lease runs out; negative during the lock-delay
 
   friend bool operator==(const LockHolder&, const LockHolder&) = default;
 };
@@ -53,20 +53,20 @@ struct LockSelection {
 struct ServerStatus {
   std::size_t sessions = 0;
   std::size_t txns = 0;
-  std::size_t locks = 0;             ///< held, each counted once for each transaction
-  std::size_t waiting = 0;           ///< requests in a queue
-  std::size_t held_back = 0;         ///< requests that wait for the end of the grace period
+  std::size_t locks = 0;      ///< held, each counted once for each transaction
+  std::size_t waiting = 0;    ///< requests in a queue
+  std::size_t held_back = 0;  ///< requests that wait for the end of the grace period
   std::int64_t grace_left_us = 0;
   std::uint64_t requests = 0;
-  std::uint64_t repeated = 0;        ///< requests that had come before
+  std::uint64_t repeated = 0;  ///< requests that had come before
   std::uint64_t granted = 0;
   std::uint64_t expired_sessions = 0;
-  std::uint64_t reclaimed = 0;       ///< transactions
-  std::uint64_t aborted = 0;         ///< as deadlock victims
+  std::uint64_t reclaimed = 0;  ///< transactions
+  std::uint64_t aborted = 0;    ///< as deadlock victims
   std::uint64_t forced = 0;
   std::uint64_t limit_reached = 0;
   std::uint64_t refused_messages = 0;
-  std::uint64_t stalled_us = 0;      ///< time for which the server stood still; added to all leases
+  std::uint64_t stalled_us = 0;  ///< time for which the server stood still; added to all leases
 };
 
 /// What `unlock by force` did.

@@ -74,7 +74,8 @@ class AgentLink::Impl {
   std::thread thread_;
 };
 
-tl::expected<std::unique_ptr<AgentLink>, std::string> AgentLink::start(const DealerSocket::Options& options, LinkHost& host) {
+tl::expected<std::unique_ptr<AgentLink>, std::string> AgentLink::start(const DealerSocket::Options& options,
+                                                                       LinkHost& host) {
   auto socket = DealerSocket::connect(options);
   if (!socket) return tl::unexpected("coordinator " + socket.error());
   auto impl = std::make_unique<Impl>(std::move(*socket), host);

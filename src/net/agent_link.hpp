@@ -34,7 +34,8 @@ class LinkHost {
 class AgentLink {
  public:
   /// Starts the thread. The error is a sentence about the endpoint.
-  static tl::expected<std::unique_ptr<AgentLink>, std::string> start(const DealerSocket::Options& options, LinkHost& host);
+  static tl::expected<std::unique_ptr<AgentLink>, std::string> start(const DealerSocket::Options& options,
+                                                                     LinkHost& host);
   /// Says farewell, closes, and joins the thread.
   ~AgentLink();
   /// There may be something to send. From any thread.

@@ -47,7 +47,9 @@ class CoordinatorServer::Impl {
   bool receive() {
     return socket_.receive([this](const coordinator::PeerId& peer, const Frame& frame) {
       if (frame.several) {
-        core_.refused(peer, {wire::Error::Code::malformed, "message of several frames, expected one (use a DEALER socket)"}, now());
+        core_.refused(peer,
+                      {wire::Error::Code::malformed, "message of several frames, expected one (use a DEALER socket)"},
+                      now());
       } else {
         dispatch(peer, frame.bytes);
       }
@@ -67,7 +69,8 @@ class CoordinatorServer::Impl {
 
   void answer(const coordinator::PeerId& peer, const wire::Query& query) {
     const auto result = hooks_.query ? hooks_.query(core_, now(), query.what, query.argument)
-                                     : tl::expected<std::string, std::string>(tl::unexpected(std::string("this coordinator answers no questions")));
+                                     : tl::expected<std::string, std::string>(
+                                           tl::unexpected(std::string("this coordinator answers no questions")));
     send(peer, wire::Answer{query.id, result.has_value(), result ? *result : result.error()});
   }
 
@@ -89,8 +92,8 @@ class CoordinatorServer::Impl {
   RouterSocket socket_;
 };
 
-tl::expected<CoordinatorServer, std::string> CoordinatorServer::bind(const ServerOptions& options, coordinator::Options core,
-                                                                     ServerHooks hooks) {
+tl::expected<CoordinatorServer, std::string> CoordinatorServer::bind(const ServerOptions& options,
+                                                                     coordinator::Options core, ServerHooks hooks) {
   auto socket = RouterSocket::bind({options.listen, options.message_bytes, options.send_queue}, "tcp://127.0.0.1:7410");
   if (!socket) return tl::unexpected(socket.error());
   return CoordinatorServer(std::make_unique<Impl>(std::move(*socket), options, std::move(core), std::move(hooks)));

@@ -24,7 +24,7 @@ struct ServerOptions {
 struct ServerHooks {
   /// Answers a query with JSON, or with a sentence that says what is wrong with it.
   std::function<tl::expected<std::string, std::string>(const coordinator::Coordinator&, coordinator::Time,
-                                                        std::string_view what, std::string_view argument)>
+                                                       std::string_view what, std::string_view argument)>
       query;
   std::function<void(const coordinator::Event&)> event;
 };

@@ -60,13 +60,16 @@ class NodeReactor::Impl : public NodeSender {
 
   void take_request(NodeHost& host, const std::string& peer, const Frame& frame) {
     if (frame.several)
-      return host.refused(peer, {wire::Error::Code::malformed, "message of several frames, expected one (use a DEALER socket)"});
+      return host.refused(
+          peer, {wire::Error::Code::malformed, "message of several frames, expected one (use a DEALER socket)"});
     const auto message = wire::decode_lock_request(frame.bytes, limits_);
     if (!message) return host.refused(peer, message.error());
     if (const auto* query = std::get_if<wire::Query>(&*message)) {
       auto answer = host.asked(*query);
       const bool ok = answer.has_value();
-      clients_.send(peer, wire::encode(wire::LockClientInput(wire::Answer{query->id, ok, ok ? *std::move(answer) : answer.error()})));
+      clients_.send(
+          peer,
+          wire::encode(wire::LockClientInput(wire::Answer{query->id, ok, ok ? *std::move(answer) : answer.error()})));
     } else {
       host.received(peer, std::get<wire::FromLockClient>(*message));
     }

@@ -19,8 +19,9 @@ QueryError unreachable(const std::string& endpoint, std::chrono::milliseconds ti
 
 }  // namespace
 
-tl::expected<std::string, QueryError> query(const std::string& endpoint, std::string_view what, std::string_view argument,
-                                            std::chrono::milliseconds timeout, const Asked& asked) {
+tl::expected<std::string, QueryError> query(const std::string& endpoint, std::string_view what,
+                                            std::string_view argument, std::chrono::milliseconds timeout,
+                                            const Asked& asked) {
   try {
     zmq::context_t context(1);
     zmq::socket_t socket(context, zmq::socket_type::dealer);
@@ -40,18 +41,21 @@ tl::expected<std::string, QueryError> query(const std::string& endpoint, std::st
       wire::Limits limits;
       limits.message_bytes = answer_bytes;
       auto reply = wire::decode_reply({static_cast<const char*>(message.data()), message.size()}, limits);
-      if (!reply) return tl::unexpected(QueryError{QueryError::Code::refused, "answer not understood: " + reply.error().text});
+      if (!reply)
+        return tl::unexpected(QueryError{QueryError::Code::refused, "answer not understood: " + reply.error().text});
       if (const auto* error = std::get_if<wire::ToAgent>(&*reply); error != nullptr) {
         const auto* refusal = std::get_if<wire::Error>(error);
-        return tl::unexpected(QueryError{QueryError::Code::refused, refusal != nullptr ? refusal->text : "unexpected answer"});
+        return tl::unexpected(
+            QueryError{QueryError::Code::refused, refusal != nullptr ? refusal->text : "unexpected answer"});
       }
       auto& answer = std::get<wire::Answer>(*reply);
       if (!answer.ok) return tl::unexpected(QueryError{QueryError::Code::refused, answer.body});
       return std::move(answer.body);
     }
   } catch (const zmq::error_t& e) {
-    return tl::unexpected(QueryError{QueryError::Code::bad_endpoint, asked.service + " endpoint '" + endpoint + "': " + e.what() +
-                                                                         "; expected something like tcp://HOST:PORT"});
+    return tl::unexpected(QueryError{
+        QueryError::Code::bad_endpoint,
+        asked.service + " endpoint '" + endpoint + "': " + e.what() + "; expected something like tcp://HOST:PORT"});
   }
 }
 

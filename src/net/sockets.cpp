@@ -98,8 +98,8 @@ tl::expected<RouterSocket, std::string> RouterSocket::bind(const Options& option
   try {
     return RouterSocket(std::make_unique<Impl>(options));
   } catch (const zmq::error_t& e) {
-    return tl::unexpected("can't listen on '" + options.listen + "': " + e.what() + "; expected a free endpoint such as " +
-                          std::string(example) + " or ipc:///PATH");
+    return tl::unexpected("can't listen on '" + options.listen + "': " + e.what() +
+                          "; expected a free endpoint such as " + std::string(example) + " or ipc:///PATH");
   }
 }
 

@@ -123,7 +123,8 @@ class History::Impl {
     SQLite::Statement old(db_, "DELETE FROM incidents WHERE id = ?");
     old.bind(1, incident.id);
     const bool replaced = old.exec() > 0;
-    file_.run("INSERT INTO incidents (id, epoch, number, found_unix_us, outcome, policy, why, confirm_us, "
+    file_.run(
+        "INSERT INTO incidents (id, epoch, number, found_unix_us, outcome, policy, why, confirm_us, "
         "resolve_us) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         incident.id, bits(incident.epoch), bits(incident.number), incident.found_unix_us,
@@ -132,7 +133,7 @@ class History::Impl {
     std::size_t count = incidents_ + (replaced ? 0 : 1);
     if (count > incidents_max_) {
       file_.run("DELETE FROM incidents WHERE key IN (SELECT key FROM incidents ORDER BY epoch, number LIMIT ?)",
-          static_cast<std::int64_t>(count - incidents_max_));
+                static_cast<std::int64_t>(count - incidents_max_));
       count = incidents_max_;
     }
     transaction.commit();
@@ -178,10 +179,10 @@ class History::Impl {
   }
 
  private:
-
   void put_parts(const Incident& incident, std::int64_t key) {
     std::int64_t place = 0;
-    for (const auto& victim : incident.victims) file_.run("INSERT INTO victims VALUES (?, ?, ?)", key, place++, victim.str());
+    for (const auto& victim : incident.victims)
+      file_.run("INSERT INTO victims VALUES (?, ?, ?)", key, place++, victim.str());
     for (const auto& [txn, info, victim] : incident.txns) {
       SQLite::Statement row(db_, "INSERT INTO txns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
       SQLite::bind(row, key, place++, txn.str(), victim ? 1 : 0, 0.0, storable(info.priority), storable(info.locks),
@@ -195,8 +196,8 @@ class History::Impl {
     }
     for (const auto& edge : incident.edges)
       file_.run("INSERT INTO edges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", key, place++, edge.waiter.str(),
-          edge.blocker.str(), edge.wait.site.str(), bits(edge.wait.incarnation), bits(edge.wait.sequence),
-          edge.resource, edge.mode, edge.detail, storable(edge.age_ms));
+                edge.blocker.str(), edge.wait.site.str(), bits(edge.wait.incarnation), bits(edge.wait.sequence),
+                edge.resource, edge.mode, edge.detail, storable(edge.age_ms));
     for (const auto& step : incident.steps)
       file_.run("INSERT INTO steps VALUES (?, ?, ?, ?)", key, place++, step.after_us, step.what);
   }

@@ -88,18 +88,23 @@ class LockState::Impl {
     while (session.executeStep())
       found.sessions.push_back({number(session.getColumn(0)), session.getColumn(1).getInt64(),
                                 session.getColumn(2).getInt64(), session.getColumn(3).getString()});
-    SQLite::Statement hold(file.db,
-                           "SELECT session, txn, start, name, mode, count, epoch, counter, since_unix_us, request, item FROM holds");
+    SQLite::Statement hold(
+        file.db,
+        "SELECT session, txn, start, name, mode, count, epoch, counter, since_unix_us, request, item FROM holds");
     while (hold.executeStep())
-      found.holds.push_back({number(hold.getColumn(0)), id<TxnId>(hold.getColumn(1)), hold.getColumn(2).getDouble(),
-                             hold.getColumn(3).getString(), hold.getColumn(4).getString(), number(hold.getColumn(5)),
-                             {number(hold.getColumn(6)), number(hold.getColumn(7))}, hold.getColumn(8).getInt64(),
-                             number(hold.getColumn(9)), number(hold.getColumn(10))});
+      found.holds.push_back({number(hold.getColumn(0)),
+                             id<TxnId>(hold.getColumn(1)),
+                             hold.getColumn(2).getDouble(),
+                             hold.getColumn(3).getString(),
+                             hold.getColumn(4).getString(),
+                             number(hold.getColumn(5)),
+                             {number(hold.getColumn(6)), number(hold.getColumn(7))},
+                             hold.getColumn(8).getInt64(),
+                             number(hold.getColumn(9)),
+                             number(hold.getColumn(10))});
   }
 
-  void put(const SessionRecord& r) {
-    bind_and_run(session_, bits(r.session), r.ttl_us, r.lock_delay_us, r.label);
-  }
+  void put(const SessionRecord& r) { bind_and_run(session_, bits(r.session), r.ttl_us, r.lock_delay_us, r.label); }
   void put(const HoldRecord& r) {
     bind_and_run(hold_, r.txn.str(), r.name, bits(r.session), r.start, r.mode, bits(r.count), bits(r.fence.epoch),
                  bits(r.fence.counter), r.since_unix_us, bits(r.request), bits(r.item));

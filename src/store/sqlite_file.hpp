@@ -20,9 +20,9 @@ struct Unusable {
 
 /// What tells one kind of file from others.
 struct FileKind {
-  const char* name;         ///< such as "history"
+  const char* name;  ///< such as "history"
   std::int32_t application_id;
-  int schema_version;       ///< PRAGMA user_version; a change of the tables raises it and adds a step
+  int schema_version;  ///< PRAGMA user_version; a change of the tables raises it and adds a step
   const char* schema;
 };
 

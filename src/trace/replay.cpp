@@ -112,7 +112,8 @@ Replay::Applied Replay::apply(const Holders& holders) {
     if (on_demand_ || !unresolved_.empty()) break;
     const auto member = graph_.find_txn(txn);
     if (!member) continue;  // a victim of the one before it
-    if (auto candidate = detector_.search(*graph_.find_group(*group), *member)) look_for_deadlocks({*std::move(candidate)});
+    if (auto candidate = detector_.search(*graph_.find_group(*group), *member))
+      look_for_deadlocks({*std::move(candidate)});
   }
   return {};
 }

@@ -69,7 +69,8 @@ class Replay {
   Waits waits_;  ///< to the sequence, of which there is one count for all sites
   std::unordered_map<std::uint64_t, const WaitKey*> wait_of_sequence_;
   std::uint64_t sequence_ = 0;
-  std::map<std::pair<graph::SiteSlot, std::string>, std::uint64_t> groups_;  ///< who holds a resource, to the group's number
+  std::map<std::pair<graph::SiteSlot, std::string>, std::uint64_t>
+      groups_;  ///< who holds a resource, to the group's number
   std::uint64_t last_group_ = 0;
 
   std::set<TxnId> unresolved_;  ///< on standing cycles that are reported already, and that nobody may break

@@ -17,7 +17,8 @@ Request read_request(const msgpack::object& root, const Limits& limits) {
     case type_code<Aborted>: return read(root, Aborted{}, "Aborted", limits);
     case type_code<Goodbye>: return read(root, Goodbye{}, "Goodbye", limits);
     case type_code<Query>: return read(root, Query{}, "Query", limits);
-    default: refuse(Error::Code::malformed, "message: type " + std::to_string(type) + " is none that a coordinator takes");
+    default:
+      refuse(Error::Code::malformed, "message: type " + std::to_string(type) + " is none that a coordinator takes");
   }
 }
 

@@ -28,7 +28,8 @@ using Reply = std::variant<ToAgent, Answer>;
 // The lock service's: what an agent receives and sends, and what its client does.
 [[nodiscard]] std::string encode(const FromLockClient& message);
 [[nodiscard]] std::string encode(const LockClientInput& message);
-[[nodiscard]] tl::expected<LockServerInput, Error> decode_lock_request(std::string_view bytes, const Limits& limits = {});
+[[nodiscard]] tl::expected<LockServerInput, Error> decode_lock_request(std::string_view bytes,
+                                                                       const Limits& limits = {});
 [[nodiscard]] tl::expected<LockClientInput, Error> decode_lock_reply(std::string_view bytes, const Limits& limits = {});
 
 /// About how many bytes a change takes on the wire; never less than the real number.

@@ -13,7 +13,8 @@ LockServerInput read_lock_request(const msgpack::object& root, const Limits& lim
     case type_code<CloseSession>: return read(root, CloseSession{}, "CloseSession", limits);
     case type_code<Requests>: return read(root, Requests{}, "Requests", limits);
     case type_code<Query>: return read(root, Query{}, "Query", limits);
-    default: refuse(Error::Code::malformed, "message: type " + std::to_string(type) + " is none that a lock agent takes");
+    default:
+      refuse(Error::Code::malformed, "message: type " + std::to_string(type) + " is none that a lock agent takes");
   }
 }
 
@@ -27,7 +28,8 @@ LockClientInput read_lock_reply(const msgpack::object& root, const Limits& limit
     case type_code<TxnAborted>: return read(root, TxnAborted{0, TxnId("-"), {}, {}, {}}, "TxnAborted", limits);
     case type_code<Error>: return read(root, Error{}, "Error", limits);
     case type_code<Answer>: return read(root, Answer{}, "Answer", limits);
-    default: refuse(Error::Code::malformed, "message: type " + std::to_string(type) + " is none that a lock client takes");
+    default:
+      refuse(Error::Code::malformed, "message: type " + std::to_string(type) + " is none that a lock client takes");
   }
 }
 

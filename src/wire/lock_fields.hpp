@@ -110,7 +110,8 @@ inline constexpr std::size_t list_max<GrantValue> = LockWireLimits{}.items_per_r
 template <>
 inline constexpr std::size_t list_max<LockReply> = LockWireLimits{}.requests_per_message;
 template <class T>
-concept Tuple = list_max<T> != 0;
+concept Tuple = list_max<T>
+!= 0;
 
 template <>
 inline constexpr std::uint64_t enum_max<LockRequest::Scheme> = 2;

@@ -128,8 +128,8 @@ struct ReclaimRequest {
 
   friend bool operator==(const ReclaimRequest&, const ReclaimRequest&) = default;
 };
-using LockServiceRequest = std::variant<LockRequest, UnlockRequest, DowngradeRequest, EndRequest, CancelRequest,
-                                        BeginRequest, ReclaimRequest>;
+using LockServiceRequest =
+    std::variant<LockRequest, UnlockRequest, DowngradeRequest, EndRequest, CancelRequest, BeginRequest, ReclaimRequest>;
 
 // --- Client → agent ---
 
@@ -168,7 +168,8 @@ struct SessionOpened {
   std::uint64_t session;
   std::uint64_t incarnation;  ///< the agent's start: another one means that it was started again
   std::uint64_t ttl_ms;
-  std::uint64_t grace_ms;  ///< so long only those who held locks before the start may reclaim them; 0: everybody may lock
+  std::uint64_t
+      grace_ms;  ///< so long only those who held locks before the start may reclaim them; 0: everybody may lock
 
   friend bool operator==(const SessionOpened&, const SessionOpened&) = default;
 };

@@ -19,9 +19,9 @@ inline constexpr std::uint64_t version = 1;
 
 /// What both sides refuse to exceed; an agent's own limits (AgentLimits) are stricter.
 struct Limits {
-  std::size_t message_bytes = 4u << 20;     ///< one message
+  std::size_t message_bytes = 4u << 20;      ///< one message
   std::size_t changes_per_message = 20'000;  ///< changes in one Delta or Snapshot part
-  std::size_t blockers_per_wait = 10'000;   ///< and members in one GroupChange: further ones join
+  std::size_t blockers_per_wait = 10'000;    ///< and members in one GroupChange: further ones join
   std::size_t groups_per_wait = 1000;
   std::size_t text_bytes = 4096;  ///< resource, mode, detail, label, engine, software, reasons
 };
@@ -89,7 +89,7 @@ using Change = std::variant<WaitChange, EndWaitChange, TxnChange, ForgetTxnChang
 struct Hello {
   SiteId site;
   std::uint64_t incarnation;
-  std::string instance;  ///< random, names the process: two with one site name are told apart by it
+  std::string instance;          ///< random, names the process: two with one site name are told apart by it
   std::uint64_t epoch_seen = 0;  ///< highest epoch of a coordinator this agent has obeyed
   bool resolve_local_deadlocks = true;
   std::string engine;

@@ -43,10 +43,8 @@ class Writer {
     packer_.pack(value.str());
   }
   template <class E>
-    requires std::is_enum_v<E>
-  void put(E value) {
-    packer_.pack(static_cast<std::uint64_t>(value));
-  }
+  requires std::is_enum_v<E>
+  void put(E value) { packer_.pack(static_cast<std::uint64_t>(value)); }
   template <class T>
   void put(const std::vector<T>& values) {
     packer_.pack_array(static_cast<std::uint32_t>(values.size()));
@@ -132,7 +130,8 @@ class Reader {
     std::size_t i = first;
     visit([&](const char* name, auto& value) {
       if (i >= object.via.array.size)
-        refuse(Error::Code::malformed, where_ + ": field '" + name + "' is missing (element " + std::to_string(i) + ")");
+        refuse(Error::Code::malformed,
+               where_ + ": field '" + name + "' is missing (element " + std::to_string(i) + ")");
       const auto length = where_.size();
       where_.append(".").append(name);
       get(object.via.array.ptr[i++], value);
@@ -207,7 +206,7 @@ class Reader {
     value = std::move(*id);
   }
   template <class E>
-    requires std::is_enum_v<E>
+  requires std::is_enum_v<E>
   void get(const msgpack::object& o, E& value) const {
     std::uint64_t number = 0;
     get(o, number);
@@ -257,7 +256,8 @@ class Reader {
     });
   }
   Change change(const msgpack::object& o) {
-    if (o.type != msgpack::type::ARRAY || o.via.array.size == 0) wrong(o, "a change: an array that begins with its code");
+    if (o.type != msgpack::type::ARRAY || o.via.array.size == 0)
+      wrong(o, "a change: an array that begins with its code");
     std::uint64_t code = 0;
     get(o.via.array.ptr[0], code);
     const auto read = [&](auto value) -> Change {
@@ -292,14 +292,16 @@ class Reader {
     });
   }
   void get(const msgpack::object& o, std::vector<std::uint64_t>& values) const {
-    list(o, LockWireLimits{}.sessions_per_renew, [&](const msgpack::object& element) { get(element, values.emplace_back()); });
+    list(o, LockWireLimits{}.sessions_per_renew,
+         [&](const msgpack::object& element) { get(element, values.emplace_back()); });
   }
   void get(const msgpack::object& o, std::vector<LockServiceRequest>& values) {
     list(o, LockWireLimits{}.requests_per_message,
          [&](const msgpack::object& element) { values.push_back(lock_service_request(element)); });
   }
   LockServiceRequest lock_service_request(const msgpack::object& o) {
-    if (o.type != msgpack::type::ARRAY || o.via.array.size == 0) wrong(o, "a request: an array that begins with its code");
+    if (o.type != msgpack::type::ARRAY || o.via.array.size == 0)
+      wrong(o, "a request: an array that begins with its code");
     std::uint64_t code = 0;
     get(o.via.array.ptr[0], code);
     const auto read = [&]<class R>(R value) -> LockServiceRequest {
@@ -359,8 +361,9 @@ inline msgpack::object_handle unpack(std::string_view bytes, const Limits& limit
   const msgpack::unpack_limit bound(bytes.size(), 0, bytes.size(), bytes.size(), 0, 8);
   std::size_t offset = 0;
   try {
-    auto handle = msgpack::unpack(bytes.data(), bytes.size(), offset,
-                                  [](msgpack::type::object_type, std::size_t, void*) { return true; }, nullptr, bound);
+    auto handle = msgpack::unpack(
+        bytes.data(), bytes.size(), offset, [](msgpack::type::object_type, std::size_t, void*) { return true; },
+        nullptr, bound);
     if (offset != bytes.size())
       refuse(Error::Code::malformed, "message: " + std::to_string(bytes.size() - offset) + " bytes after its end");
     return handle;
@@ -383,7 +386,8 @@ inline std::uint64_t type_of(const msgpack::object& root) {
 }
 
 template <class Read>
-auto decode(std::string_view bytes, const Limits& limits, Read read) -> tl::expected<decltype(read({}, limits)), Error> {
+auto decode(std::string_view bytes, const Limits& limits, Read read)
+    -> tl::expected<decltype(read({}, limits)), Error> {
   try {
     const auto handle = unpack(bytes, limits);
     return read(handle.get(), limits);
