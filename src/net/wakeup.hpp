@@ -47,6 +47,7 @@ class Wakeup {
   }
 
   int fd_;
+  mutable bool busy_ = false;  ///< the last sleep ended with a message; only the reactor's thread
 };
 
 }  // namespace gordian::net
