@@ -14,7 +14,8 @@ matters. Times are CLOCK_BOOTTIME seconds, the same for all processes of a machi
     pause T RESOURCE VALUE               it stops itself between its check and its write
 
 Rules. A holder's interval begins when the client had its grant, and ends at its release, or at the last deadline that the client
-knew, whichever is first. A client that logs nothing more (killed) holds until that deadline: the agent must not know better.
+knew, whichever is first. That deadline is the earliest of all agents the session has locks at: a grant by a further agent may
+bring it forward, and a client that finds it passed gives up the locks at the others at once. A client that logs nothing more (killed) holds until that deadline: the agent must not know better.
 Only a deadlock's victim loses its locks earlier, while it waits: what a transaction holds counts up to the request that
 ended in an abort, in the loss of the lease, or in nothing. A transaction never conflicts with itself.
 """
@@ -140,7 +141,7 @@ class _Client:
             return  # it is over, and that says nothing of when
         for intervals in self.held.values():
             for interval in intervals:
-                interval.deadline = max(interval.deadline, float(deadline))
+                interval.deadline = float(deadline)
 
     def _release(self, time, txn, resource, mode):
         intervals = self.held.get(txn, [])

@@ -48,6 +48,10 @@ class LeaseTest(unittest.TestCase):
         self.assertEqual(check("grant 1 A r X 1 1 11; keep 5 15", "grant 15 B r X 1 2 25"), [])
         self.assertEqual(check("grant 1 A r X 1 1 11; grant 5 A s X 1 1 15", "grant 14 B r X 1 2 20"), ["double grant"])
 
+    def test_a_grant_by_an_agent_with_less_time_brings_the_deadline_forward(self):
+        self.assertEqual(check("grant 1 A r X 1 1 11; grant 5 A s X 2 1 9; pause 5 s 0", "grant 10 B r X 1 2 20"), [])
+        self.assertEqual(check("grant 1 A r X 1 1 11; grant 5 A s X 2 1 9; pause 5 s 0", "grant 8 B r X 1 2 20"), ["double grant"])
+
     def test_a_deadline_that_is_over_moves_nothing(self):
         self.assertEqual(check("grant 1 A r X 1 1 11; keep 15 15; end 15 A", "grant 14 B r X 1 2 20; end 16 B"), [])
         self.assertEqual(check("grant 1 A r X 1 1 11; grant 15 A s X 1 1 15; end 15 A", "grant 14 B r X 1 2 20; end 16 B"), [])
