@@ -31,7 +31,8 @@ struct Blocker {
 /// Names one holder group at this agent: the holders of one resource in one mode. Never used again by this agent.
 enum class GroupHandle : std::uint64_t {};
 
-/// One transaction waiting at this site for one resource, for all of its blockers and for all members of its groups.
+/// One transaction waiting at this site for one resource: for all of its blockers and all members of its groups, or, with a
+/// `need`, for some of them.
 struct Wait {
   TxnId waiter;
   std::vector<Blocker> blockers;
@@ -43,6 +44,9 @@ struct Wait {
   /// Holder groups, all of whose members stand in its way (hard), whoever they become. The waiter itself never does: it
   /// may be a member of a group that it names, and wait for the others (a conversion).
   std::vector<GroupHandle> groups{};
+  /// How many of the blockers and groups must end before it goes on (a group ends with its last member): 0 all (AND), 1 any (OR),
+  /// k of them (quorums). Soft blockers go with 0 only.
+  std::uint32_t need = 0;
 
   friend bool operator==(const Wait&, const Wait&) = default;
 };

@@ -164,7 +164,7 @@ class LocalDetector::Impl::Site : public WaitObserver, private agent::ReportSink
     std::vector<std::uint64_t> groups;
     for (const auto group : wait.groups) groups.push_back(number(group));
     const graph::WaitRef ref{slot_, number(handle)};
-    if (!detector_.graph_.begin_wait(ref, wait.waiter, {}, groups)) return std::nullopt;
+    if (!detector_.graph_.begin_wait(ref, wait.waiter, std::span<const TxnId>{}, groups)) return std::nullopt;
     waits_.emplace(number(handle), Known{std::move(wait.groups), std::move(wait.mode), step_, start_});
     detector_.found(ref);
     return handle;

@@ -11,15 +11,25 @@ WaitForGraph::WaitForGraph(Limits limits) : limits_(limits), txns_(0, TxnKey{&ve
 tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_wait(WaitRef ref, const TxnId& waiter,
                                                               std::span<const TxnId> blockers,
                                                               std::span<const std::uint64_t> groups) {
+  std::vector<Blocker> hard;
+  hard.reserve(blockers.size());
+  for (const auto& blocker : blockers) hard.push_back({blocker});
+  return begin_wait(ref, waiter, hard, groups);
+}
+
+tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_wait(WaitRef ref, const TxnId& waiter,
+                                                              std::span<const Blocker> blockers,
+                                                              std::span<const std::uint64_t> groups,
+                                                              std::uint32_t need) {
   const auto make_unique = [](auto& list, auto equal) {
     list.erase(std::unique(list.begin(), list.end(), equal), list.end());
   };
-  std::vector<const TxnId*> wanted;
+  std::vector<const Blocker*> wanted;
   wanted.reserve(blockers.size());
   for (const auto& blocker : blockers)
-    if (blocker != waiter) wanted.push_back(&blocker);
-  std::ranges::sort(wanted, [](const TxnId* a, const TxnId* b) { return *a < *b; });
-  make_unique(wanted, [](auto* a, auto* b) { return *a == *b; });
+    if (blocker.txn != waiter) wanted.push_back(&blocker);
+  std::ranges::sort(wanted, [](const Blocker* a, const Blocker* b) { return *a < *b; });  // the firmest kind first
+  make_unique(wanted, [](auto* a, auto* b) { return a->txn == b->txn; });
   std::vector<Vertex> wanted_groups;
   for (const auto number : groups)
     if (const auto group = find_group({ref.site, number})) wanted_groups.push_back(*group);
@@ -39,11 +49,12 @@ tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_wait(WaitRef ref, const
   const auto slot = standing ? *standing : add_wait(ref, waiter);
   waits_[slot].reported = ++steps_;
   set_blockers(slot, wanted, wanted_groups);
+  set_need(slot, need < edges(slot).size() ? need : need_all);
   return slot;
 }
 
 // New edges come before old ones go: no vertex that stays in use is given up in between.
-void WaitForGraph::set_blockers(WaitSlot w, std::span<const TxnId* const> sorted,
+void WaitForGraph::set_blockers(WaitSlot w, std::span<const Blocker* const> sorted,
                                 std::span<const Vertex> sorted_groups) {
   std::vector<bool> kept(sorted.size(), false);
   std::vector<bool> kept_groups(sorted_groups.size(), false);
@@ -60,15 +71,16 @@ void WaitForGraph::set_blockers(WaitSlot w, std::span<const TxnId* const> sorted
       continue;
     }
     const auto& blocker = txn(target(e));
-    const auto at = std::ranges::lower_bound(sorted, blocker, {}, [](const TxnId* id) -> const TxnId& { return *id; });
-    if (at != sorted.end() && **at == blocker) {
+    const auto at = std::ranges::lower_bound(sorted, blocker, {}, [](const Blocker* b) -> const TxnId& { return b->txn; });
+    if (at != sorted.end() && (*at)->txn == blocker) {
       kept[static_cast<std::size_t>(at - sorted.begin())] = true;
+      set_kind(e, (*at)->kind);
     } else {
       leaving.push_back(e);
     }
   }
   for (std::size_t i = 0; i < sorted.size(); ++i)
-    if (!kept[i]) add_edge(waiter(w), vertex_for(*sorted[i]), w);
+    if (!kept[i]) add_edge(waiter(w), vertex_for(sorted[i]->txn), w, sorted[i]->kind);
   for (std::size_t i = 0; i < sorted_groups.size(); ++i)
     if (!kept_groups[i]) add_edge(waiter(w), sorted_groups[i], w);
   for (const auto e : leaving) drop_edge(e);
@@ -88,7 +100,12 @@ std::size_t WaitForGraph::remove_txn(const TxnId& txn) {
   auto& vertex = vertices_[*found];
   const auto removed = vertex.waits.size();
   while (!vertex.waits.empty()) drop_wait(vertex.waits.back());
-  while (!vertex.in.empty()) drop_edge(vertex.in.back());
+  while (!vertex.in.empty()) {
+    const auto e = vertex.in.back();
+    const auto w = edges_[e].wait;
+    if (w != membership && need(w) != need_all && need(w) > 0) set_need(w, need(w) - 1);
+    drop_edge(e);
+  }
   return removed;
 }
 
@@ -161,6 +178,8 @@ void WaitForGraph::clear() {
   groups_.clear();
   site_groups_.clear();
   members_.clear();
+  partial_waits_ = 0;
+  dotted_edges_ = 0;
   waits_.clear();
   edges_.clear();
   vertices_.clear();
@@ -217,6 +236,7 @@ WaitSlot WaitForGraph::add_wait(WaitRef ref, const TxnId& waiter) {
 void WaitForGraph::drop_wait(WaitSlot w) {
   auto& wait = waits_[w];
   while (!wait.edges.empty()) drop_edge(wait.edges.back());
+  set_need(w, need_all);
   auto& list = vertices_[wait.waiter].waits;
   const auto last = list.back();
   list[wait.place_in_waits] = last;
@@ -228,10 +248,23 @@ void WaitForGraph::drop_wait(WaitSlot w) {
   waits_.give_back(w);
 }
 
-EdgeSlot WaitForGraph::add_edge(Vertex from, Vertex to, WaitSlot w) {
+void WaitForGraph::set_need(WaitSlot w, std::uint32_t need) {
+  if (waits_[w].need != need_all) --partial_waits_;
+  if (need != need_all) ++partial_waits_;
+  waits_[w].need = need;
+}
+
+void WaitForGraph::set_kind(EdgeSlot e, Kind kind) {
+  if (edges_[e].kind == Kind::dotted) --dotted_edges_;
+  if (kind == Kind::dotted) ++dotted_edges_;
+  edges_[e].kind = kind;
+}
+
+EdgeSlot WaitForGraph::add_edge(Vertex from, Vertex to, WaitSlot w, Kind kind) {
   assert(from != to);
   ++edge_changes_;
-  const auto e = edges_.take(from, to, w);
+  const auto e = edges_.take(from, to, w, Kind::hard);
+  set_kind(e, kind);
   auto& edge = edges_[e];
   edge.place_in_out = append(vertices_[from].out, e);
   edge.place_in_in = append(vertices_[to].in, e);
@@ -262,6 +295,7 @@ void WaitForGraph::drop_edge(EdgeSlot e) {
     leave(waits_[edge.wait].edges, &EdgeData::place_in_wait);
   }
   drop_vertex_if_unused(edge.target);
+  set_kind(e, Kind::hard);
   edge.wait = no_slot;
   edges_.give_back(e);
 }

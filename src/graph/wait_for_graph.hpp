@@ -23,6 +23,7 @@
 
 #include <cstdint>
 #include <gordian/ids.hpp>
+#include <gordian/wait.hpp>
 #include <limits>
 #include <optional>
 #include <span>
@@ -46,6 +47,8 @@ using WaitSlot = std::uint32_t;
 using SiteSlot = std::uint32_t;
 
 inline constexpr std::uint32_t no_slot = std::numeric_limits<std::uint32_t>::max();
+/// Of a wait: it goes on when all of its blockers and groups have ended.
+inline constexpr std::uint32_t need_all = std::numeric_limits<std::uint32_t>::max();
 
 /// Names a wait from outside: the site's number and the agent's own count.
 struct WaitRef {
@@ -89,14 +92,19 @@ class WaitForGraph {
   /// to the waiter is dropped (an upgrader among the holders), one named twice counts once. A wait without blockers is
   /// kept and blocks nobody's progress. If `ref` stands with another waiter, that wait ends first; neither `waiter` nor
   /// `blockers` may refer into this graph then. `groups`: numbers of groups at the same site; one that does not stand is
-  /// passed over. Cost: O(k log k) for k blockers and groups.
+  /// passed over. `need`: how many of blockers and groups must end before the waiter goes on, from 1; need_all, and
+  /// whatever is not less than their number, means all. Cost: O(k log k) for k blockers and groups.
+  tl::expected<WaitSlot, LimitReached> begin_wait(WaitRef ref, const TxnId& waiter, std::span<const Blocker> blockers,
+                                                  std::span<const std::uint64_t> groups = {},
+                                                  std::uint32_t need = need_all);
+  /// The same with hard blockers, all of which are needed.
   tl::expected<WaitSlot, LimitReached> begin_wait(WaitRef ref, const TxnId& waiter, std::span<const TxnId> blockers,
                                                   std::span<const std::uint64_t> groups = {});
 
   /// Ends the wait; false if there is none.
   bool end_wait(WaitRef ref);
-  /// The transaction ended everywhere: its waits vanish, it blocks nobody and is a member of nothing. Returns the number
-  /// of waits removed.
+  /// The transaction ended everywhere: its waits vanish, it blocks nobody and is a member of nothing; a wait that needs some
+  /// of several needs one less. Returns the number of waits removed.
   std::size_t remove_txn(const TxnId& txn);
 
   /// Begins a group without members; nothing happens if it stands already.
@@ -126,6 +134,8 @@ class WaitForGraph {
   [[nodiscard]] Vertex waiter(WaitSlot w) const { return waits_[w].waiter; }
   /// When the wait was begun or last replaced, counted in this graph's own steps: a larger number is later.
   [[nodiscard]] std::uint64_t reported(WaitSlot w) const { return waits_[w].reported; }
+  /// How many of its edges must still end before the waiter goes on: need_all, or so many; 0: it is satisfied.
+  [[nodiscard]] std::uint32_t need(WaitSlot w) const { return waits_[w].need; }
   /// Does this wait name the transaction, or a group that has it as a member? Cost: O(the wait's edges).
   [[nodiscard]] bool waits_for(WaitSlot w, const TxnId& blocker) const;
   /// The edges of one wait, to its blockers and groups.
@@ -136,6 +146,8 @@ class WaitForGraph {
   [[nodiscard]] Vertex target(EdgeSlot e) const { return edges_[e].target; }  ///< the blocker, group or member
   /// Of an edge that does not start at a group.
   [[nodiscard]] WaitSlot wait(EdgeSlot e) const { return edges_[e].wait; }
+  /// Edges to and from groups are hard.
+  [[nodiscard]] Kind kind(EdgeSlot e) const { return edges_[e].kind; }
   [[nodiscard]] std::span<const EdgeSlot> out_edges(Vertex v) const { return vertices_[v].out; }
   [[nodiscard]] std::span<const EdgeSlot> in_edges(Vertex v) const { return vertices_[v].in; }
 
@@ -153,6 +165,10 @@ class WaitForGraph {
   [[nodiscard]] std::size_t edge_capacity() const { return edges_.capacity(); }
   [[nodiscard]] std::size_t wait_count() const { return waits_.in_use(); }
   [[nodiscard]] std::size_t wait_count(SiteSlot site) const { return site < sites_.size() ? sites_[site].size() : 0; }
+
+  /// How many waits need some of several only, and how many edges are dotted: with none of either, a deadlock is a cycle.
+  [[nodiscard]] std::size_t partial_wait_count() const { return partial_waits_; }
+  [[nodiscard]] std::size_t dotted_edge_count() const { return dotted_edges_; }
 
   /// How many edges were added and removed so far: what the graph has cost.
   [[nodiscard]] std::uint64_t edge_changes() const { return edge_changes_; }
@@ -174,7 +190,7 @@ class WaitForGraph {
   };
   // An edge knows its place in each list that holds it, so that it leaves by swapping with the last one.
   struct EdgeData {
-    EdgeData(Vertex waiter, Vertex blocker, WaitSlot w) : source(waiter), target(blocker), wait(w) {}
+    EdgeData(Vertex waiter, Vertex blocker, WaitSlot w, Kind k) : source(waiter), target(blocker), wait(w), kind(k) {}
 
     Vertex source;
     Vertex target;
@@ -182,6 +198,7 @@ class WaitForGraph {
     std::uint32_t place_in_out = 0;
     std::uint32_t place_in_in = 0;
     std::uint32_t place_in_wait = 0;
+    Kind kind;
   };
   static constexpr WaitSlot membership = no_slot - 1;  ///< the `wait` of an edge group → member
   struct WaitData {
@@ -192,6 +209,7 @@ class WaitForGraph {
     SiteSlot site;
     Vertex waiter;  ///< no_slot: this slot is free
     std::uint32_t place_in_waits = 0;
+    std::uint32_t need = need_all;
     SlotList edges;
   };
 
@@ -226,12 +244,14 @@ class WaitForGraph {
   void drop_vertex_if_unused(Vertex v);
   [[nodiscard]] WaitSlot add_wait(WaitRef ref, const TxnId& waiter);
   void drop_wait(WaitSlot w);
-  EdgeSlot add_edge(Vertex from, Vertex to, WaitSlot w);
+  EdgeSlot add_edge(Vertex from, Vertex to, WaitSlot w, Kind kind = Kind::hard);
+  void set_kind(EdgeSlot e, Kind kind);
+  void set_need(WaitSlot w, std::uint32_t need);
   void drop_edge(EdgeSlot e);
   void drop_group(Vertex v);
   /// Returns the slot's place in the list.
   static std::uint32_t append(SlotList& list, std::uint32_t slot);
-  void set_blockers(WaitSlot w, std::span<const TxnId* const> sorted, std::span<const Vertex> sorted_groups);
+  void set_blockers(WaitSlot w, std::span<const Blocker* const> sorted, std::span<const Vertex> sorted_groups);
   [[nodiscard]] std::string check_vertex(Vertex v) const;
   [[nodiscard]] std::string check_group(Vertex v) const;
   [[nodiscard]] std::string check_wait(WaitSlot w) const;
@@ -246,6 +266,8 @@ class WaitForGraph {
   absl::flat_hash_map<Vertex, GroupRef> groups_;
   std::vector<SiteGroups> site_groups_;
   absl::flat_hash_map<std::uint64_t, EdgeSlot> members_;  ///< by member_key
+  std::size_t partial_waits_ = 0;
+  std::size_t dotted_edges_ = 0;
   std::uint64_t steps_ = 0;
   std::uint64_t edge_changes_ = 0;
 };

@@ -233,7 +233,7 @@ void add_group(Scenario& s, int members) {
 }
 graph::WaitSlot wait_for_group(Scenario& s, const std::string& waiter) {
   constexpr std::uint64_t group = 7;
-  return s.graph.begin_wait({0, ++s.sequence}, TxnId(waiter), {}, {&group, 1}).value();
+  return s.graph.begin_wait({0, ++s.sequence}, TxnId(waiter), std::span<const TxnId>{}, {&group, 1}).value();
 }
 
 }  // namespace

@@ -142,11 +142,11 @@ TEST_CASE("a group stands between those who wait for it and its members, and goe
   CHECK_FALSE(g.join({0, 5}, TxnId("a")).value());
   CHECK(g.join({0, 5}, TxnId("b")).value());
   const std::vector<std::uint64_t> group{5, 5, 6};
-  const auto w = g.begin_wait({0, 1}, TxnId("a"), {}, group).value();
+  const auto w = g.begin_wait({0, 1}, TxnId("a"), std::span<const TxnId>{}, group).value();
   REQUIRE(g.edges(w).size() == 1);
   CHECK(g.waits_for(w, TxnId("b")));
   CHECK_FALSE(g.waits_for(w, TxnId("a")));  // nobody blocks itself
-  CHECK(g.begin_wait({0, 2}, TxnId("c"), {}, group));
+  CHECK(g.begin_wait({0, 2}, TxnId("c"), std::span<const TxnId>{}, group));
   CHECK(std::string(g.join({0, 5}, TxnId("d")).error().what) == "edges");
   CHECK(g.edge_count() == 4);
   CHECK(g.check_invariants() == "");
