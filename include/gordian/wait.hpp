@@ -44,8 +44,8 @@ struct Wait {
   /// Holder groups, all of whose members stand in its way (hard), whoever they become. The waiter itself never does: it
   /// may be a member of a group that it names, and wait for the others (a conversion).
   std::vector<GroupHandle> groups{};
-  /// How many of the blockers and groups must end before it goes on (a group ends with its last member): 0 all (AND), 1 any (OR),
-  /// k of them (quorums). Soft blockers go with 0 only.
+  /// How many of the blockers must end before it goes on: 0 all (AND), 1 any (OR), k of them (quorums). Groups and soft blockers
+  /// go with 0 only.
   std::uint32_t need = 0;
 
   friend bool operator==(const Wait&, const Wait&) = default;

@@ -41,7 +41,11 @@ struct CandidateEdge {
   std::uint32_t site;          ///< graph::SiteSlot of the wait
   std::uint64_t sequence;      ///< the wait's sequence there
   std::uint64_t reported = 0;  ///< graph order of the wait, for `requester`
+  Kind kind = Kind::hard;
+  /// So many of this wait's edges in the candidate must end before the waiter goes on; need_all: all of them.
+  std::uint32_t need = need_all;
 
+  static constexpr std::uint32_t need_all = 0xffffffff;  ///< graph::need_all
   friend bool operator==(const CandidateEdge&, const CandidateEdge&) = default;
   friend auto operator<=>(const CandidateEdge&, const CandidateEdge&) = default;
 };
@@ -54,6 +58,9 @@ struct Victims {
   std::vector<TxnId> spared;   ///< the other members of the cycles (those of `unresolved` included), sorted
   /// Members of cycles that consist only of transactions of class `never`, sorted: reported, nobody is aborted.
   std::vector<TxnId> unresolved;
+  /// Soft edges whose waiters may jump the queue: with them gone, and the victims (often none), nothing is deadlocked. Sorted;
+  /// none is superfluous.
+  std::vector<CandidateEdge> reorder;
   std::string why;  ///< one sentence about the first victim, or why there is none
 };
 

@@ -82,7 +82,7 @@ void WaitForGraph::set_blockers(WaitSlot w, std::span<const Blocker* const> sort
   for (std::size_t i = 0; i < sorted.size(); ++i)
     if (!kept[i]) add_edge(waiter(w), vertex_for(sorted[i]->txn), w, sorted[i]->kind);
   for (std::size_t i = 0; i < sorted_groups.size(); ++i)
-    if (!kept_groups[i]) add_edge(waiter(w), sorted_groups[i], w);
+    if (!kept_groups[i]) add_edge(waiter(w), sorted_groups[i], w, groups_.at(sorted_groups[i]).kind);
   for (const auto e : leaving) drop_edge(e);
 }
 
@@ -109,13 +109,13 @@ std::size_t WaitForGraph::remove_txn(const TxnId& txn) {
   return removed;
 }
 
-tl::expected<Vertex, LimitReached> WaitForGraph::begin_group(GroupRef group) {
+tl::expected<Vertex, LimitReached> WaitForGraph::begin_group(GroupRef group, Kind kind) {
   if (const auto standing = find_group(group)) return *standing;
   if (groups_.size() >= limits_.groups) return tl::unexpected(LimitReached{"groups", limits_.groups});
   if (site_groups_.size() <= group.site) site_groups_.resize(group.site + 1);
   static const TxnId nobody("(group)");
   const auto v = vertices_.take(nobody);
-  groups_.emplace(v, group);
+  groups_.emplace(v, GroupData{group, kind});
   site_groups_[group.site].emplace(group.number, v);
   return v;
 }
@@ -131,7 +131,7 @@ void WaitForGraph::drop_group(Vertex v) {
   auto& vertex = vertices_[v];
   while (!vertex.in.empty()) drop_edge(vertex.in.back());
   while (!vertex.out.empty()) drop_edge(vertex.out.back());
-  const auto group = groups_.at(v);
+  const auto group = groups_.at(v).ref;
   site_groups_[group.site].erase(group.number);
   groups_.erase(v);
   vertices_.give_back(v);

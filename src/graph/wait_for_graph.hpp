@@ -92,8 +92,8 @@ class WaitForGraph {
   /// to the waiter is dropped (an upgrader among the holders), one named twice counts once. A wait without blockers is
   /// kept and blocks nobody's progress. If `ref` stands with another waiter, that wait ends first; neither `waiter` nor
   /// `blockers` may refer into this graph then. `groups`: numbers of groups at the same site; one that does not stand is
-  /// passed over. `need`: how many of blockers and groups must end before the waiter goes on, from 1; need_all, and
-  /// whatever is not less than their number, means all. Cost: O(k log k) for k blockers and groups.
+  /// passed over. `need`: how many of the blockers must end before the waiter goes on, from 1; need_all, and whatever is not
+  /// less than their number, means all; groups and soft blockers go with need_all only. Cost: O(k log k) for k blockers and groups.
   tl::expected<WaitSlot, LimitReached> begin_wait(WaitRef ref, const TxnId& waiter, std::span<const Blocker> blockers,
                                                   std::span<const std::uint64_t> groups = {},
                                                   std::uint32_t need = need_all);
@@ -107,8 +107,9 @@ class WaitForGraph {
   /// of several needs one less. Returns the number of waits removed.
   std::size_t remove_txn(const TxnId& txn);
 
-  /// Begins a group without members; nothing happens if it stands already.
-  tl::expected<Vertex, LimitReached> begin_group(GroupRef group);
+  /// Begins a group without members; nothing happens if it stands already. Waits name it with edges of `kind`, hard (holders)
+  /// or soft (who is queued first).
+  tl::expected<Vertex, LimitReached> begin_group(GroupRef group, Kind kind = Kind::hard);
   /// The group blocks nobody any more; waits that named it stand without it. False if there is none.
   bool end_group(GroupRef group);
   /// True if it was no member before. The group must stand.
@@ -126,7 +127,7 @@ class WaitForGraph {
 
   // Reading. Slots passed in must be alive.
   [[nodiscard]] bool is_group(Vertex v) const { return !groups_.empty() && groups_.contains(v); }
-  [[nodiscard]] GroupRef group(Vertex v) const { return groups_.at(v); }
+  [[nodiscard]] GroupRef group(Vertex v) const { return groups_.at(v).ref; }
   [[nodiscard]] bool is_member(Vertex group, Vertex txn) const { return members_.contains(member_key(group, txn)); }
   /// Of a transaction.
   [[nodiscard]] const TxnId& txn(Vertex v) const { return vertices_[v].id; }
@@ -146,7 +147,7 @@ class WaitForGraph {
   [[nodiscard]] Vertex target(EdgeSlot e) const { return edges_[e].target; }  ///< the blocker, group or member
   /// Of an edge that does not start at a group.
   [[nodiscard]] WaitSlot wait(EdgeSlot e) const { return edges_[e].wait; }
-  /// Edges to and from groups are hard.
+  /// An edge to a group has the group's kind; one from a group is hard.
   [[nodiscard]] Kind kind(EdgeSlot e) const { return edges_[e].kind; }
   [[nodiscard]] std::span<const EdgeSlot> out_edges(Vertex v) const { return vertices_[v].out; }
   [[nodiscard]] std::span<const EdgeSlot> in_edges(Vertex v) const { return vertices_[v].in; }
@@ -263,7 +264,11 @@ class WaitForGraph {
   SlotArray<WaitData> waits_;
   absl::flat_hash_set<Vertex, TxnKey, TxnKey> txns_;
   std::vector<SiteWaits> sites_;
-  absl::flat_hash_map<Vertex, GroupRef> groups_;
+  struct GroupData {
+    GroupRef ref;
+    Kind kind;
+  };
+  absl::flat_hash_map<Vertex, GroupData> groups_;
   std::vector<SiteGroups> site_groups_;
   absl::flat_hash_map<std::uint64_t, EdgeSlot> members_;  ///< by member_key
   std::size_t partial_waits_ = 0;
