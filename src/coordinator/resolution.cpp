@@ -57,6 +57,7 @@ void Resolution::full_pass(Time now) {
   const auto stretch = 1 + static_cast<std::int64_t>(graph_.wait_count()) / waits_per_interval;
   next_pass_us_ = now.steady_us + us(options_.full_pass_interval) * stretch;
   std::erase_if(unabortable_, [&](const auto& entry) { return entry.second <= now.steady_us; });
+  std::erase_if(unmovable_, [&](const auto& entry) { return entry.second <= now.steady_us; });
   if (graph_.wait_count() == 0) return;
   out_.count("full_passes");
   const auto known = std::exchange(left_alone_, {});
@@ -125,8 +126,8 @@ void Resolution::ask(detect::Candidate candidate, Time now) {
   pending_.emplace(number, std::move(pending));
 }
 
-void Resolution::release(Pending& pending) {
-  for (const auto& txn : pending.candidate.members()) busy_.erase(txn);
+void Resolution::release(const detect::Candidate& candidate) {
+  for (const auto& txn : candidate.members()) busy_.erase(txn);
 }
 
 void Resolution::reconsider(const std::vector<Touched>& also, Time now) {
@@ -135,9 +136,18 @@ void Resolution::reconsider(const std::vector<Touched>& also, Time now) {
   consider({again.begin(), again.end()}, now);
 }
 
+/// Is the edge in the graph as it was asked about? A wait for some of several must not have been reported anew: another
+/// blocker is another way out.
 bool Resolution::stands(const detect::CandidateEdge& edge) const {
   const auto wait = graph_.find_wait({edge.site, edge.sequence});
-  return wait && graph_.waits_for(*wait, edge.blocker);
+  const auto blocker = graph_.find_txn(edge.blocker);
+  if (!wait || !blocker) return false;
+  if (graph_.need(*wait) != graph::need_all && graph_.reported(*wait) != edge.reported) return false;
+  const auto edges = graph_.edges(*wait);
+  return std::any_of(edges.begin(), edges.end(), [&](graph::EdgeSlot e) {
+    const auto to = graph_.target(e);
+    return graph_.kind(e) == edge.kind && (to == *blocker || (graph_.is_group(to) && graph_.is_member(to, *blocker)));
+  });
 }
 
 void Resolution::confirmed(const Site& site, const wire::Confirmed& reply, Time now) {
@@ -146,7 +156,7 @@ void Resolution::confirmed(const Site& site, const wire::Confirmed& reply, Time 
   const bool denied = !reply.denied.empty();
   if (!denied && !it->second.unanswered.empty()) return;  // one 'no' is enough, every 'yes' is needed
   auto settled = std::move(pending_.extract(it).mapped());
-  release(settled);
+  release(settled.candidate);
   std::vector<Touched> waits;
   for (const auto& e : settled.candidate.edges) waits.emplace_back(graph::WaitRef{e.site, e.sequence});
   const bool still = std::all_of(settled.candidate.edges.begin(), settled.candidate.edges.end(),
@@ -156,7 +166,7 @@ void Resolution::confirmed(const Site& site, const wire::Confirmed& reply, Time 
     out_.count(denied ? "candidates_denied" : "candidates_dissolved");
     return reconsider(denied && still ? std::vector<Touched>{} : waits, now);
   }
-  open_case(settled, now);
+  open_case(std::move(settled), now);
   reconsider({}, now);
 }
 
@@ -164,7 +174,7 @@ void Resolution::site_lost(graph::SiteSlot slot, Time now) {
   for (auto it = pending_.begin(); it != pending_.end();) {
     if (it->second.unanswered.contains(slot)) {
       out_.count("candidates_dissolved");
-      release(it->second);
+      release(it->second.candidate);
       it = pending_.erase(it);
     } else {
       ++it;
@@ -177,6 +187,7 @@ void Resolution::site_lost(graph::SiteSlot slot, Time now) {
     return true;
   });
   for (const auto& order : lost) retry_or_give_up(order, "its agent is gone", false, now);
+  drop_reorders(slot, now);
   reconsider({}, now);
 }
 
@@ -187,7 +198,7 @@ void Resolution::tick(Time now) {
       out_.count("confirms_timed_out");
       for (const auto slot : it->second.unanswered)
         out_.note(Note::Level::warn, "site " + sites_.at(slot).id.str() + " did not answer a confirmation in time");
-      release(it->second);
+      release(it->second.candidate);
       it = pending_.erase(it);
       dropped = true;
     } else {
@@ -201,6 +212,7 @@ void Resolution::tick(Time now) {
     return true;
   });
   for (const auto& order : late) retry_or_give_up(order, "no answer in time", true, now);
+  repeat_late_reorders(now);
   if (dropped) reconsider({}, now);
   if (now.steady_us >= next_pass_us_) full_pass(now);
 }
@@ -209,6 +221,7 @@ std::int64_t Resolution::next_tick_us() const {
   auto next = next_pass_us_;
   for (const auto& [number, pending] : pending_) next = std::min(next, pending.deadline_us);
   for (const auto& [number, order] : orders_) next = std::min(next, order.deadline_us);
+  for (const auto& [number, order] : reorders_) next = std::min(next, order.deadline_us);
   return next;
 }
 

@@ -1,5 +1,5 @@
-// From a candidate to the end of an incident: confirm with every agent concerned, choose victims, order their abort,
-// escalate, and keep the story.
+// From a candidate to the end of an incident: confirm with every agent concerned, order a reorder of queues where that is
+// enough, else choose victims and order their abort, escalate, and keep the story.
 //
 // A candidate's transactions are busy while it is being confirmed, and a victim is condemned until every order about it is
 // settled; a further candidate that touches either is put off, and searched for again afterwards. So nobody is aborted for
@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -58,6 +59,14 @@ class Resolution {
     unsigned attempt;
     std::int64_t deadline_us;
   };
+  /// The same for one that lets a wait jump its queue.
+  struct ReorderOrder {
+    std::uint64_t incident;
+    graph::WaitRef wait;
+    TxnId blocker;
+    unsigned attempt;
+    std::int64_t deadline_us;
+  };
   struct VictimState {
     bool aborted = false;  ///< one of its waits was aborted: its other branches follow
     bool failed = false;   ///< could not be aborted
@@ -72,26 +81,50 @@ class Resolution {
     Time found;
     std::vector<Touched> waits;
     std::map<TxnId, VictimState> victims;
+    /// While queues are being reordered instead; its transactions are busy as long.
+    struct Reordering {
+      detect::Candidate candidate;
+      std::size_t open_orders = 0;
+      std::size_t done = 0;
+      bool failed = false;
+    };
+    std::optional<Reordering> reordering{};
   };
 
   void propose(detect::Candidate candidate, Time now);
   [[nodiscard]] static EdgeKey digest(const detect::Candidate& candidate);
   [[nodiscard]] bool left_alone(const detect::Candidate& candidate);
   void ask(detect::Candidate candidate, Time now);
-  void release(Pending& pending);
+  void release(const detect::Candidate& candidate);
   void reconsider(const std::vector<Touched>& also, Time now);
   [[nodiscard]] std::optional<detect::Candidate> search(const Touched& touched);
   [[nodiscard]] bool stands(const detect::CandidateEdge& edge) const;
   void full_pass(Time now);
 
-  void open_case(const Pending& pending, Time now);
+  void open_case(Pending pending, Time now);
   [[nodiscard]] Incident describe(const Pending& pending, const detect::Victims& chosen, Time now) const;
+  [[nodiscard]] detect::Victims choose(const detect::Candidate& candidate) const;
+  void name_victims(Incident& incident, const detect::Victims& chosen) const;
+  void order_aborts(std::uint64_t incident, const detect::Candidate& candidate, const detect::Victims& chosen,
+                    Time now);
+  void leave_unresolved(std::uint64_t incident, const detect::Candidate& candidate, const detect::Victims& chosen,
+                        Time now);
   void give_order(std::uint64_t incident, const TxnId& victim, graph::WaitRef wait, wire::Abort::Role role,
                   unsigned attempt, Time now);
   [[nodiscard]] std::set<graph::WaitRef> waits_about(const TxnId& txn) const;
   void each_blocked(graph::Vertex vertex, const std::function<bool(graph::WaitRef)>& f) const;
   void order_branches(std::uint64_t incident, const TxnId& victim, Time now);
   void retry_or_give_up(const Order& order, const std::string& why, bool may_retry, Time now);
+
+  void order_reorders(std::uint64_t incident, detect::Candidate candidate,
+                      const std::vector<detect::CandidateEdge>& reorder, Time now);
+  void give_order(std::uint64_t incident, graph::WaitRef wait, const TxnId& blocker, unsigned attempt, Time now);
+  void reordered(const ReorderOrder& order, const wire::Aborted& reply, Time now);
+  void reorder_failed(const ReorderOrder& order, const std::string& why, Time now);
+  void drop_reorders(graph::SiteSlot site, Time now);
+  void settle(const ReorderOrder& order, Time now);
+  void end_reordering(std::uint64_t incident, Time now);
+  void repeat_late_reorders(Time now);
   void settle(const Order& order, Time now);
   void close_if_settled(std::uint64_t incident, Time now);
   [[nodiscard]] TxnInfo info(const TxnId& txn) const;
@@ -114,9 +147,12 @@ class Resolution {
 
   std::map<std::uint64_t, Case> cases_;  ///< by incident number
   std::map<std::uint64_t, Order> orders_;
+  std::map<std::uint64_t, ReorderOrder> reorders_;  ///< numbered like orders_
   std::uint64_t last_order_ = 0;
   std::unordered_map<TxnId, std::uint64_t> condemned_;   ///< → incident number
   std::unordered_map<TxnId, std::int64_t> unabortable_;  ///< → until when it is not chosen again
+  /// Soft edges that could not be reordered → until when they are taken for hard ones.
+  std::map<std::pair<graph::WaitRef, TxnId>, std::int64_t> unmovable_;
 
   std::map<std::uint64_t, Incident> incidents_;  ///< the newest Limits::incidents_in_memory
   std::uint64_t last_incident_ = 0;

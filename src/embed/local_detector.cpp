@@ -173,9 +173,9 @@ class LocalDetector::Impl::Site : public WaitObserver, private agent::ReportSink
     waits_.erase(number(wait));
     detector_.graph_.end_wait({slot_, number(wait)});
   }
-  std::optional<GroupHandle> begin_group(std::string, std::string) override {
+  std::optional<GroupHandle> begin_group(std::string, std::string, Kind kind) override {
     const GroupHandle group{++last_group_};
-    if (!detector_.graph_.begin_group({slot_, number(group)})) return std::nullopt;
+    if (!detector_.graph_.begin_group({slot_, number(group)}, kind)) return std::nullopt;
     groups_.try_emplace(number(group));
     return group;
   }
