@@ -35,6 +35,13 @@ class Coordinator::Impl {
     follow_up(now);
   }
 
+  void receive(const PeerId& peer, const wire::FromPeer& message, Time) {
+    if (options_.map.members.empty())
+      return refused(peer, {wire::Error::Code::malformed, "message of coordinator '" + message.member +
+                                                              "', but this one shares its graph with nobody"});
+    out_.count("peer_messages");
+  }
+
   void refused(const PeerId& peer, const wire::Error& error) {
     const auto name = "refused_" + std::string(wire::name(error.code));
     out_.count(name.c_str());
@@ -157,10 +164,14 @@ Coordinator::~Coordinator() = default;
 void Coordinator::receive(const PeerId& peer, const wire::FromAgent& message, Time now) {
   impl_->receive(peer, message, now);
 }
+void Coordinator::receive(const PeerId& peer, const wire::FromPeer& message, Time now) {
+  impl_->receive(peer, message, now);
+}
 void Coordinator::refused(const PeerId& peer, const wire::Error& error, Time) { impl_->refused(peer, error); }
 void Coordinator::tick(Time now) { impl_->tick(now); }
 std::int64_t Coordinator::next_tick_us() const { return impl_->next_tick_us(); }
 std::vector<Outgoing> Coordinator::take_outgoing() { return std::exchange(impl_->out_.outgoing, {}); }
+std::vector<PeerOutgoing> Coordinator::take_peer_outgoing() { return std::exchange(impl_->out_.peer_outgoing, {}); }
 std::vector<Event> Coordinator::take_events() { return std::exchange(impl_->out_.events, {}); }
 StatusView Coordinator::status(Time now) const { return impl_->status(now); }
 GraphView Coordinator::graph(Time now, std::size_t limit) const { return impl_->graph(now, limit); }

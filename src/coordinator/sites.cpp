@@ -126,7 +126,8 @@ void Sites::begin_session(Site& site, const PeerId& peer, const wire::Hello& hel
   peers_[peer] = &site;
   out_.count("sessions");
   out_.send(peer, wire::Welcome{epoch_, static_cast<std::uint64_t>(options_.heartbeat.count()),
-                                static_cast<std::uint64_t>(options_.lease.count())});
+                                static_cast<std::uint64_t>(options_.lease.count()), options_.member,
+                              options_.map});
   if (joined) out_.events.emplace_back(SiteChanged{site.id, SiteChanged::What::joined});
 }
 
@@ -194,7 +195,7 @@ void Sites::heartbeat(Site& site, const wire::Heartbeat& message) {
   if (behind && (message.number != 0 || site.applied != 0))
     ask_resync(site,
                "message " + std::to_string(message.number) + " was sent, " + std::to_string(site.applied) + " applied");
-  out_.send(site.peer, wire::HeartbeatAck{epoch_, site.applied});
+  out_.send(site.peer, wire::HeartbeatAck{epoch_, site.applied, options_.map.version});
 }
 
 void Sites::delta(Site& site, const wire::Delta& message, Time now) {
