@@ -15,36 +15,35 @@ constexpr std::int64_t unmovable_graces = 10;
 
 }  // namespace
 
-void Resolution::order_reorders(std::uint64_t number, detect::Candidate candidate,
+void Resolution::order_reorders(std::uint64_t number, Pending pending,
                                 const std::vector<detect::CandidateEdge>& reorder, Time now) {
   out_.count("incidents");
-  auto& incident = incidents_.at(number);
-  out_.note(Note::Level::info, "incident " + incident.id + ": a deadlock through queues, " +
+  out_.note(Note::Level::info, "incident " + cases_.at(number).id + ": a deadlock through queues, " +
                                    std::to_string(reorder.size()) + " to be reordered, nobody to be aborted");
-  for (const auto& txn : candidate.members()) busy_.insert(txn);
-  cases_.at(number).reordering = Case::Reordering{std::move(candidate)};
+  for (const auto& txn : pending.candidate.members()) busy_.insert(txn);
+  cases_.at(number).reordering = Case::Reordering{std::move(pending)};
   step(number, "confirmed by every site; no victim, queues are reordered", now);
-  std::set<std::pair<graph::WaitRef, TxnId>> wanted;  // a wait may be behind one by name and as a member
-  for (const auto& e : reorder) wanted.emplace(graph::WaitRef{e.site, e.sequence}, e.blocker);
-  for (const auto& [wait, blocker] : wanted) give_order(number, wait, blocker, 0, now);
+  std::set<std::pair<graph::WaitRef, TxnId>> given;  // a wait may be behind one by name and as a member
+  for (const auto& e : reorder) {
+    const graph::WaitRef wait{e.site, e.sequence};
+    if (given.emplace(wait, e.blocker).second) give_order({number, wait, e.waiter, e.blocker, 0, 0}, now);
+  }
 }
 
-void Resolution::give_order(std::uint64_t incident, graph::WaitRef wait, const TxnId& blocker, unsigned attempt,
-                            Time now) {
-  const auto& site = sites_.at(wait.site);
-  ++cases_.at(incident).reordering->open_orders;
+void Resolution::give_order(ReorderOrder order, Time now) {
+  const auto& site = sites_.at(order.wait.site);
+  auto& open = cases_.at(order.incident);
+  ++open.reordering->open_orders;
+  order.deadline_us = now.steady_us + us(options_.abort_grace);
   const auto number = ++last_order_;
-  reorders_.emplace(number, ReorderOrder{incident, wait, blocker, attempt, now.steady_us + us(options_.abort_grace)});
-  const auto& story = incidents_.at(incident);
-  out_.send(site.peer, wire::Reorder{epoch_, site.incarnation, number, story.id, wait.sequence, blocker, attempt,
-                                     static_cast<std::uint64_t>(options_.abort_grace.count()),
-                                     "deadlock " + story.id + ": " + story.why});
-  const auto* standing = sites_.find(wait);
-  const auto who = standing != nullptr ? standing->wait.waiter.str() : "wait " + std::to_string(wait.sequence);
-  step(incident,
-       "reorder at site " + site.id.str() + " ordered: " + who + " ahead of " + blocker.str() +
-           (attempt == 0 ? "" : ", attempt " + std::to_string(attempt + 1)),
+  out_.send(site.peer,
+            wire::Reorder{epoch_, site.incarnation, number, open.id, order.wait.sequence, order.blocker, order.attempt,
+                          static_cast<std::uint64_t>(options_.abort_grace.count()), open.reason});
+  step(order.incident,
+       "reorder at site " + site.id.str() + " ordered: " + order.waiter.str() + " ahead of " + order.blocker.str() +
+           (order.attempt == 0 ? "" : ", attempt " + std::to_string(order.attempt + 1)),
        now);
+  reorders_.emplace(number, std::move(order));
 }
 
 void Resolution::reordered(const ReorderOrder& order, const wire::Aborted& reply, Time now) {
@@ -105,7 +104,9 @@ void Resolution::repeat_late_reorders(Time now) {
       reorder_failed(order, "no answer in time", now);
       continue;
     }
-    give_order(order.incident, order.wait, order.blocker, order.attempt + 1, now);
+    auto again = order;
+    ++again.attempt;
+    give_order(std::move(again), now);
     settle(order, now);
   }
 }
@@ -118,29 +119,29 @@ void Resolution::settle(const ReorderOrder& order, Time now) {
 /// All orders are answered. What could not be reordered is broken by an abort, if it still stands as it was confirmed; what
 /// is left otherwise is searched for again.
 void Resolution::end_reordering(std::uint64_t number, Time now) {
-  auto& open = cases_.at(number);
-  auto reordering = *std::exchange(open.reordering, std::nullopt);
-  release(reordering.candidate);
-  auto& edges = reordering.candidate.edges;
-  auto& incident = incidents_.at(number);
-  if (reordering.failed && std::all_of(edges.begin(), edges.end(), [&](const auto& e) { return stands(e); })) {
-    for (auto& e : edges)
+  auto reordering = *std::exchange(cases_.at(number).reordering, std::nullopt);
+  auto& pending = reordering.pending;
+  for (const auto& txn : pending.candidate.members()) busy_.erase(txn);
+  if (reordering.failed && stands(pending)) {
+    for (auto& e : pending.candidate.edges)
       if (e.kind == Kind::soft) e.kind = Kind::hard;
-    const auto chosen = choose(reordering.candidate);
-    name_victims(incident, chosen);
+    const auto chosen = choose(pending);
+    name_victims(incidents_.at(number), chosen);
+    cases_.at(number).reason = "deadlock " + cases_.at(number).id + ": " + chosen.why;
     if (chosen.victims.empty()) {
-      leave_unresolved(number, reordering.candidate, chosen, now);
+      leave_unresolved(number, pending.candidate, chosen, now);
     } else {
-      order_aborts(number, reordering.candidate, chosen, now);
+      order_aborts(number, pending.candidate, chosen, now);
     }
     return reconsider({}, now);
   }
+  auto& incident = incidents_.at(number);
   const bool any = reordering.done > 0;
   incident.outcome = any ? Incident::Outcome::resolved : Incident::Outcome::dissolved;
-  if (any) incident.resolve_us = now.steady_us - open.found.steady_us;
-  const auto waits = std::move(open.waits);
-  cases_.erase(number);
-  reconsider(waits, now);
+  const auto over = std::move(cases_.extract(number).mapped());
+  if (any) incident.resolve_us = now.steady_us - over.found.steady_us;
+  if (!peers_.alone()) peers_.send_to_others(wire::Release{over.confirm});
+  reconsider(over.waits, now);
 }
 
 }  // namespace gordian::coordinator
