@@ -201,17 +201,18 @@ void Client::on(const lease::CallDone& done) {
   if (call == calls_.end()) return;
   calls_.erase(call);
   if (!done.result) return give_up(done.result.error());
-  for (const auto& grant : *done.result) granted(grant);
+  granted(*done.result);
   if (calls_.empty() && state_ == State::locking)
     next_at(State::holding, now() + random_.between(0, workload_.hold_us_max));
 }
 
-void Client::granted(const Grant& grant) {
-  log([&] {
-    return id_->str() + " has " + grant.name + " at " + grant.site.str() + ", fence " +
-           std::to_string(grant.fence.epoch) + "." + std::to_string(grant.fence.counter);
-  });
-  around_.observer.granted(id(), grant);
+void Client::granted(const std::vector<Grant>& grants) {
+  for (const auto& grant : grants)
+    log([&] {
+      return id_->str() + " has " + grant.name + " at " + grant.site.str() + ", fence " +
+             std::to_string(grant.fence.epoch) + "." + std::to_string(grant.fence.counter);
+    });
+  around_.observer.granted({id(), *id_, life_began_, grants});
 }
 
 std::optional<Observer::Held> Client::surely_held() const {
@@ -259,7 +260,9 @@ void Client::end_attempt() {
   calls_.clear();
   user_abort_at_ = never;
   if (work_->given_up) work_.reset();
-  reuse_ = random_.below(2) == 0 && work_ && !core_->lost(session_) ? id_ : std::nullopt;
+  reuse_ = random_.below(2) == 0 && !around_.faults.reorder_lock_links && work_ && !core_->lost(session_)
+               ? id_
+               : std::nullopt;
   next_at(State::ending, never);
   end_call_ = core_->end(txn, now());
 }

@@ -83,7 +83,7 @@ class Client : public Process {
   void lock_next();
   void take_output();
   void on(const lease::CallDone& done);
-  void granted(const Grant& grant);
+  void granted(const std::vector<Grant>& grants);
   /// The attempt is over: count it, end the transaction, and try again or not.
   void give_up(const LockError& why);
   void count(LockError::Code why);

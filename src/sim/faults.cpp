@@ -20,6 +20,7 @@ std::vector<Faults> make_presets() {
   jumbled.delay_us_max = 20 * ms;
   jumbled.duplicate_ppm = 100'000;
   jumbled.reorder_ppm = 200'000;
+  jumbled.reorder_lock_links = true;
   jumbled.slow_ppm = 50'000;
   jumbled.miss_bound_us = 6 * s;
 

@@ -18,8 +18,12 @@ struct Faults {
   std::int64_t delay_us_max = 2'000;
   std::uint32_t loss_ppm = 0;
   std::uint32_t duplicate_ppm = 20'000;  ///< on in every world: duplicates must change nothing
-  std::uint32_t reorder_ppm = 0;         ///< may overtake those before it; all others of a link arrive in order
-  std::uint32_t slow_ppm = 0;            ///< heavy tail: ten times the delay, doubled as often as a coin says so
+  /// Messages that may overtake those before them, and duplicates that come later; without it a link keeps the order.
+  std::uint32_t reorder_ppm = 0;
+  /// Lock links, too. The lock protocol counts on a connection that keeps the order, so a TxnAborted can be overtaken by the
+  /// next life of its transaction: such clients use no id twice.
+  bool reorder_lock_links = false;
+  std::uint32_t slow_ppm = 0;  ///< heavy tail: ten times the delay, doubled as often as a coin says so
 
   // Links.
   std::int64_t break_every_us = 0;      ///< a connection breaks: what is on its way is lost

@@ -5,11 +5,13 @@
 
 namespace gordian::sim {
 
-Network::Network(Scheduler& clock, const Faults& faults, Random random, std::size_t nodes, Deliver deliver)
+Network::Network(Scheduler& clock, const Faults& faults, Random random, std::size_t nodes, NodeId first_client,
+                 Deliver deliver)
     : clock_(clock),
       faults_(faults),
       random_(random),
       nodes_(nodes),
+      first_client_(first_client),
       deliver_(std::move(deliver)),
       links_(nodes * nodes) {}
 
@@ -17,7 +19,7 @@ Micros Network::delay() {
   Micros delay = random_.between(faults_.delay_us_min, faults_.delay_us_max);
   if (!random_.chance(faults_.slow_ppm)) return delay;
   ++counters_.slow;
-  constexpr int doublings_max = 8;
+  constexpr int doublings_max = 4;
   delay *= 10;
   for (int i = 0; i < doublings_max && random_.below(2) == 0; ++i) delay *= 2;
   return delay;
@@ -38,15 +40,16 @@ void Network::send(NodeId from, NodeId to, std::string bytes) {
     ++counters_.lost;
     return;
   }
+  const bool orderly = !faults_.reorder_lock_links && (from >= first_client_ || to >= first_client_);
   Micros arrives = clock_.now() + delay();
-  if (random_.chance(faults_.reorder_ppm)) {
+  if (!orderly && random_.chance(faults_.reorder_ppm)) {
     ++counters_.reordered;
   } else {
     arrives = way.in_order = std::max(arrives, way.in_order);
   }
-  // A duplicate comes right after its twin, or whenever it likes.
+  // A duplicate comes right after its twin, or, where there is no order, whenever it likes.
   const bool duplicate = random_.chance(faults_.duplicate_ppm);
-  const bool late = duplicate && random_.below(2) == 0;
+  const bool late = duplicate && !orderly && faults_.reorder_ppm > 0 && random_.below(2) == 0;
   if (duplicate) ++counters_.duplicated;
   if (late) travel(from, to, bytes, false, arrives + delay());
   travel(from, to, std::move(bytes), duplicate && !late, arrives);

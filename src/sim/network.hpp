@@ -24,7 +24,9 @@ class Network {
   /// `twin`: the same message was delivered right before.
   using Deliver = std::function<void(NodeId from, NodeId to, const std::string& bytes, bool twin)>;
 
-  Network(Scheduler& clock, const Faults& faults, Random random, std::size_t nodes, Deliver deliver);
+  /// Nodes from `first_client` on are lock clients: their links are lock links.
+  Network(Scheduler& clock, const Faults& faults, Random random, std::size_t nodes, NodeId first_client,
+          Deliver deliver);
 
   void send(NodeId from, NodeId to, std::string bytes);
   /// What is on its way between the two is lost.
@@ -51,6 +53,7 @@ class Network {
   const Faults& faults_;
   Random random_;
   std::size_t nodes_;
+  NodeId first_client_;
   Deliver deliver_;
   std::vector<Link> links_;
   Counters counters_;

@@ -154,21 +154,29 @@ void Observer::carried_out(const Order& order, NodeId site) {
   ++tally_.aborts_overtaken;
 }
 
-void Observer::granted(NodeId client, const Grant& grant) {
-  const auto what = grant.name + " at " + grant.site.str();
+bool Observer::is_victim(const Held& held) const {
+  const auto aborted = aborted_.find(held.txn);
+  return aborted != aborted_.end() && aborted->second >= held.life_began;
+}
+
+void Observer::granted(const Held& held) {
+  if (is_victim(held)) return;
   const auto modes = modes::standard();
-  for (const auto& held : held_by_()) {
-    // A victim waits for another lock: it does nothing until it hears that it lost these.
-    const auto aborted = aborted_.find(held.txn);
-    if (held.client == client || (aborted != aborted_.end() && aborted->second >= held.life_began)) continue;
-    for (const auto& other : held.grants)
-      if (other.site == grant.site && other.name == grant.name && has(modes.conflicts(grant.mode), other.mode))
-        violated(4, names_[client] + " and " + names_[held.client] + " both believe to hold " + what);
+  const auto others = held_by_();
+  for (const auto& grant : held.grants) {
+    const auto what = grant.name + " at " + grant.site.str();
+    for (const auto& other : others) {
+      if (other.client == held.client || is_victim(other)) continue;
+      for (const auto& its : other.grants)
+        if (its.site == grant.site && its.name == grant.name && has(modes.conflicts(grant.mode), its.mode))
+          violated(4, names_[held.client] + " and " + names_[other.client] + " both believe to hold " + what);
+    }
+    if (grant.mode != modes::X) continue;
+    auto& newest = exclusive_[{grant.site, grant.name}];
+    if (grant.fence <= newest)
+      violated(4, names_[held.client] + " was given " + what + " with a fence that is not new");
+    newest = grant.fence;
   }
-  if (grant.mode != modes::X) return;
-  auto& newest = exclusive_[{grant.site, grant.name}];
-  if (grant.fence <= newest) violated(4, names_[client] + " was given " + what + " with a fence that is not new");
-  newest = grant.fence;
 }
 
 void Observer::told_of_deadlock(const TxnId& txn, Micros life_began, const std::string& incident) {

@@ -82,8 +82,6 @@ class Observer {
 
   // --- Clients ---
   void life_began(const TxnId& txn) { life_began_[txn] = clock_.now(); }
-  /// A client believes to have a lock from now on.
-  void granted(NodeId client, const Grant& grant);
   /// What a client is sure to hold, and for whom.
   struct Held {
     NodeId client;
@@ -91,6 +89,8 @@ class Observer {
     Micros life_began;
     std::vector<Grant> grants;
   };
+  /// A client believes to have these locks from now on.
+  void granted(const Held& held);
   using HeldBy = std::function<std::vector<Held>()>;
   /// Asks all clients.
   void ask_clients(HeldBy held) { held_by_ = std::move(held); }
@@ -123,6 +123,8 @@ class Observer {
   /// incident, or something else ("").
   [[nodiscard]] std::optional<std::string> first_ended_by(const Known& known) const;
   [[nodiscard]] const EdgeLife* edge_at(const Known::Edge& edge, Micros instant) const;
+  /// Its locks are gone, and it waits: it does nothing until it hears of that.
+  [[nodiscard]] bool is_victim(const Held& held) const;
   [[nodiscard]] Micros reachable_since(const std::set<NodeId>& parties) const;
 
   const Scheduler& clock_;

@@ -38,7 +38,7 @@ void World::build(const Options& options) {
   nodes_ = first_client_ + clients;
 
   network_ = std::make_unique<Network>(
-      clock_, faults_, Random(options.seed, Stream::network), nodes_,
+      clock_, faults_, Random(options.seed, Stream::network), nodes_, first_client_,
       [this](NodeId from, NodeId to, const std::string& bytes, bool twin) { deliver(from, to, bytes, twin); });
   std::vector<std::string> names;
   for (std::size_t i = 0; i < options.coordinators; ++i) names.push_back("coordinator" + std::to_string(i));
