@@ -65,7 +65,10 @@ void NodeCore::carry_out_orders() {
 
 void NodeCore::carry_out(const agent::AbortCall& call) {
   const AbortOrder& order = call.order;
-  const auto wait = reporter_.find(order.wait);
+  auto wait = reporter_.find(order.wait);
+#ifdef GORDIAN_MUTATION_ABORT_CONDITION  // see agent/session.cpp
+  if (!wait) wait.emplace();
+#endif
   const bool done =
       wait && (order.role == AbortOrder::Role::waiting
                    ? server_.abort_waiting(order.victim, order.incident, wait->number, now_)

@@ -31,6 +31,7 @@ struct FaultCounters {
 
 struct Result {
   std::string faults;  ///< the preset
+  std::size_t sites = 0, clients = 0;
   std::optional<Violation> violation;
   std::uint64_t steps = 0;
   std::uint64_t hash = 0;  ///< of everything that happened
