@@ -63,6 +63,16 @@ TEST_CASE("a request that comes again is answered again and done once") {
   }
 }
 
+TEST_CASE("a request that arrives after the end of its transaction, which was made later, takes nothing") {
+  LeaseScene s;
+  s.open(1);
+  const wire::LockRequest late{s.next(1), TxnId("A"), 1.0, {}, wire::LockRequest::Scheme::all, 1, {{"r", "X"}}};
+  CHECK(status_of(s.end(1, "A")) == Status::done);
+  CHECK(status_of(s.ask(late)) == Status::cancelled);
+  CHECK(s.server.holds_nothing());
+  CHECK(status_of(s.lock(1, "A", "r")) == Status::done);  // a new transaction of that name may begin
+}
+
 TEST_CASE("release by a stranger, or with an old fence, is refused") {
   LeaseScene s;
   s.open(1);
