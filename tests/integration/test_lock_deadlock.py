@@ -119,9 +119,9 @@ class ReorderTest(unittest.TestCase):
         self.assertEqual(sum(one.query("status")["counters"]["reordered"] for one in (self.a, self.b)), 1)
         table = self.gordiand.cli.run("deadlocks").stdout
         self.assertIn("none: reorder", table)
-        story = self.gordiand.cli.run("deadlocks", incident["id"]).stdout
+        story = self.gordiand.cli.run("deadlocks", "--incident", incident["id"]).stdout
         self.assertIn("a reorder of the queue was enough", story)
-        self.assertIn(f"{moved['blocker']} (was let past it)", story)
+        self.assertIn(f"behind   {moved['blocker']} (peer) (was let past it)", story)
         self.assertIn(f"reorder at site {moved['site']} ordered: {moved['waiter']} ahead of {moved['blocker']}", story)
 
 
