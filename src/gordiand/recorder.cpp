@@ -59,7 +59,8 @@ void Recorder::wait(const SiteId& site, const wire::WaitChange& change) {
   auto& here = waits_[site];
   const auto before = here.find(change.sequence);
   if (before != here.end() && before->second.waiter != change.wait.waiter) end_wait(site, change.sequence);
-  if (holders.empty() && behind.empty() && groups.empty()) return end_wait(site, change.sequence);  // a trace has no wait for nobody
+  if (holders.empty() && behind.empty() && groups.empty())
+    return end_wait(site, change.sequence);  // a trace has no wait for nobody
 
   write_holders();
   auto& standing = here.try_emplace(change.sequence, Standing{change.wait.waiter, {}, false, {}}).first->second;
