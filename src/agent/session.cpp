@@ -134,7 +134,11 @@ bool AgentCore::order_applies(const wire::Abort& order) const {
 #endif
   const auto it = waits_.find(order.sequence);
   if (it == waits_.end()) return false;
-  if (order.role == wire::Abort::Role::waiting) return it->second.wait.waiter == order.victim;
+  if (order.role == wire::Abort::Role::waiting) {
+    if (it->second.wait.waiter != order.victim) return false;
+    const auto blocker = TxnId::parse(order.blocker);  // none is named when the order frees a further branch
+    return !blocker || stands({order.sequence, *blocker, order.since});
+  }
   return it->second.edges.contains(order.victim) || blocks_by_group(it->second, order.victim, next_number());
 }
 
@@ -178,7 +182,8 @@ void AgentCore::remember_done(const Order& order) {
 void AgentCore::on(const wire::Abort& m, std::int64_t) {
   if (answered_already(m, "abort order")) return;
   // An order given again may be about a wait that the first attempt ended without freeing the locks: the engine knows.
-  if (m.attempt == 0 && !order_applies(m)) {
+  const bool for_the_engine = m.attempt > 0 && !waits_.contains(m.sequence);
+  if (!for_the_engine && !order_applies(m)) {
     ++counters_.aborts_stale;
     replies_.emplace_back(answer_to(m.order, wire::Aborted::Outcome::stale, "the wait is over"));
     return;
@@ -243,8 +248,10 @@ void AgentCore::answer_abort(std::uint64_t ticket, wire::Aborted::Outcome outcom
       ++counters_.aborts_done;
       remember_done(order.mapped());
       // The engine may report the wait's end later; for the coordinator it is over now.
-      if (order.mapped().role == wire::Abort::Role::waiting && order_applies(order.mapped()))
-        end_wait(WaitHandle{order.mapped().sequence});
+      if (const auto wait = waits_.find(order.mapped().sequence); order.mapped().role == wire::Abort::Role::waiting &&
+                                                                  wait != waits_.end() &&
+                                                                  wait->second.wait.waiter == order.mapped().victim)
+        erase_wait(wait);
       break;
     case wire::Aborted::Outcome::stale: ++counters_.aborts_stale; break;
     case wire::Aborted::Outcome::failed:
