@@ -1,5 +1,5 @@
-// Searching and reducing. The search is Tarjan's (1972), with its own stack, from one vertex only: Boost's
-// strong_components would visit the whole graph, so it is used where that is wanted, in the full pass.
+// Searching and reducing. Whether a cycle is closed is TwoWaySearch's answer; then the component is found with Tarjan's
+// algorithm (1972), with its own stack, from one vertex only: Boost's strong_components would visit the whole graph.
 //
 // A group is walked through like any vertex, even by a member that waits for it: between two different transactions, a
 // path without repetition never returns to the one it came from. What must not be taken for a cycle is only the circle
@@ -21,13 +21,13 @@ using graph::WaitSlot;
 
 std::optional<Candidate> Detector::search(WaitSlot wait) {
   const auto waiter = graph_.waiter(wait);
-  if (graph_.in_edges(waiter).empty() || !reaches_its_waiter(wait)) return std::nullopt;
+  if (graph_.in_edges(waiter).empty() || !closes_a_cycle(wait)) return std::nullopt;
   return component_around(waiter);
 }
 
 std::optional<Candidate> Detector::search(Vertex group, Vertex member) {
   if (graph_.in_edges(group).empty() || graph_.out_edges(member).empty()) return std::nullopt;
-  if (!reaches_its_group(group, member)) return std::nullopt;
+  if (!closes_a_cycle(group, member)) return std::nullopt;
   return component_around(member);
 }
 
@@ -35,52 +35,36 @@ Candidate Detector::component_around(Vertex root) {
   return candidate_of(component_of(root), [this](Vertex v) { return marked(v) && marks_[v].on_stack; });
 }
 
-bool Detector::reaches_its_waiter(WaitSlot wait) {
-  begin_marks();
+bool Detector::closes_a_cycle(WaitSlot wait) {
   const auto waiter = graph_.waiter(wait);
-  std::vector<Vertex> own;  // groups that have the waiter as a member: whoever else waits for one waits for it
-  stack_.clear();
-  for (const auto e : graph_.edges(wait)) {
-    const auto blocker = graph_.target(e);
-    if (!mark(blocker)) continue;
-    if (!graph_.is_group(blocker) || !graph_.is_member(blocker, waiter)) {
-      stack_.push_back(blocker);
-      continue;
-    }
-    own.push_back(blocker);
-    for (const auto m : graph_.out_edges(blocker))
-      if (graph_.target(m) != waiter && mark(graph_.target(m))) stack_.push_back(graph_.target(m));
-    steps_ += graph_.out_edges(blocker).size();
-  }
-  while (!stack_.empty()) {
-    const auto v = stack_.back();
-    stack_.pop_back();
-    for (const auto e : graph_.out_edges(v)) {
-      ++steps_;
+  search_.begin();
+  const auto each = [&](auto f) {
+    for (const auto e : graph_.edges(wait)) {
       const auto blocker = graph_.target(e);
-      if (blocker == waiter || std::ranges::find(own, blocker) != own.end()) return true;
-      if (mark(blocker)) stack_.push_back(blocker);
+      f(blocker, graph_.is_group(blocker) && graph_.is_member(blocker, waiter));
     }
-  }
-  return false;
+  };
+  each([&](Vertex group, bool own) {
+    if (own) search_.add_from_others(group, waiter);
+  });
+  each([&](Vertex blocker, bool own) {
+    if (!own) search_.add_from(blocker);
+  });
+  search_.add_to(waiter);
+  return search_.reach();
 }
 
-/// Does anybody whom the member waits for, directly or not, wait for the group?
-bool Detector::reaches_its_group(Vertex group, Vertex member) {
-  begin_marks();
-  mark(member);
-  stack_.assign(1, member);
-  while (!stack_.empty()) {
-    const auto v = stack_.back();
-    stack_.pop_back();
-    for (const auto e : graph_.out_edges(v)) {
-      ++steps_;
-      const auto blocker = graph_.target(e);
-      if (blocker == group && v != member) return true;
-      if (mark(blocker)) stack_.push_back(blocker);
-    }
-  }
-  return false;
+/// Does anybody whom the member waits for, directly or not, wait for the group? That the member itself does is no cycle; if
+/// so, it waits for the others in it.
+bool Detector::closes_a_cycle(Vertex group, Vertex member) {
+  search_.begin();
+  search_.leave_out(member);
+  if (std::ranges::any_of(graph_.out_edges(member), [&](auto e) { return graph_.target(e) == group; }))
+    search_.add_from_others(group, member);
+  for (const auto e : graph_.out_edges(member))
+    if (graph_.target(e) != group) search_.add_from(graph_.target(e));
+  for (const auto e : graph_.in_edges(group)) search_.add_to(graph_.source(e));
+  return search_.reach();
 }
 
 // Tarjan from one root: components that are complete are dropped; what is left on the stack at the end is the root's.

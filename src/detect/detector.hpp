@@ -1,7 +1,7 @@
 // Finds deadlocks in a wait-for graph (AND model: a transaction goes on when all its waits are satisfied).
 //
-// Two ways: a search from one new wait or member, whose cost is proportional to what is reached, and a full pass over the
-// graph (peel what can be reduced, then Boost's strong_components on the rest) as a safety net. Holder groups are walked
+// Two ways: a search from one new wait or member (two_way_search.hpp states its source and bounds), and a full pass over the
+// graph (peel what is on no cycle, then Boost's strong_components on the rest) as a safety net. Holder groups are walked
 // through and never seen outside: candidates have edges between transactions only. Decides nothing about victims: that is
 // victims.hpp. Not thread-safe; borrows the graph, which must outlive it.
 #pragma once
@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "detect/two_way_search.hpp"
 #include "detect/victims.hpp"
 #include "graph/wait_for_graph.hpp"
 
@@ -32,13 +33,13 @@ class Detector {
   /// N members of a group who all wait for it have N² edges between them: a candidate with more than `candidate_edges` is
   /// cut down to one cycle.
   explicit Detector(const graph::WaitForGraph& graph, std::size_t candidate_edges = candidate_edges_default)
-      : graph_(graph), candidate_edges_(candidate_edges) {}
+      : graph_(graph), search_(graph), candidate_edges_(candidate_edges) {}
 
-  /// The strongly connected component that the wait closes, if it closes one. Cost: O(what is reachable from it); O(1) if
-  /// nobody waits for the waiter.
+  /// The strongly connected component that the wait closes, if it closes one. Cost, where it closes none: O(the smaller
+  /// of what its blockers reach and what reaches its waiter), O(1) if nobody waits for the waiter or its blockers for nobody.
   [[nodiscard]] std::optional<Candidate> search(graph::WaitSlot wait);
-  /// The one that the transaction closes by being a member of the group. Cost: O(what is reachable from the member),
-  /// however many wait for the group; O(1) if the member waits for nobody.
+  /// The one that the transaction closes by being a member of the group. Cost: the same, with the member for the
+  /// blockers and the group's waiters for the waiter, and O(those who wait for the group directly).
   [[nodiscard]] std::optional<Candidate> search(graph::Vertex group, graph::Vertex member);
   /// All cyclic components, ordered by their smallest member. Cost: O(V + E).
   [[nodiscard]] std::vector<Candidate> full_pass();
@@ -49,7 +50,7 @@ class Detector {
   [[nodiscard]] std::vector<TxnId> held_up_by(const Candidate& candidate);
 
   /// How many edges were looked at in searches so far: what they have cost.
-  [[nodiscard]] std::uint64_t steps() const { return steps_; }
+  [[nodiscard]] std::uint64_t steps() const { return steps_ + search_.steps(); }
 
  private:
   // A vertex's marks of one search. They count only where `version` is that search's: nothing is cleared in between.
@@ -67,8 +68,8 @@ class Detector {
   void begin_marks();
   bool mark(graph::Vertex v);
   [[nodiscard]] bool marked(graph::Vertex v) const { return marks_[v].version == version_; }
-  [[nodiscard]] bool reaches_its_waiter(graph::WaitSlot wait);
-  [[nodiscard]] bool reaches_its_group(graph::Vertex group, graph::Vertex member);
+  [[nodiscard]] bool closes_a_cycle(graph::WaitSlot wait);
+  [[nodiscard]] bool closes_a_cycle(graph::Vertex group, graph::Vertex member);
   [[nodiscard]] Candidate component_around(graph::Vertex root);
   [[nodiscard]] std::vector<graph::Vertex> component_of(graph::Vertex root);
   void enter(graph::Vertex v);
@@ -84,6 +85,7 @@ class Detector {
   [[nodiscard]] std::vector<TxnId> sorted_ids(const std::vector<graph::Vertex>& vertices) const;
 
   const graph::WaitForGraph& graph_;
+  TwoWaySearch search_;
   const std::size_t candidate_edges_;
   std::uint64_t steps_ = 0;
   std::vector<Mark> marks_;
