@@ -7,11 +7,9 @@
 #include "detect/detector.hpp"
 
 #include <algorithm>
-#include <boost/graph/filtered_graph.hpp>
-#include <boost/graph/strong_components.hpp>
 #include <unordered_map>
 
-#include "graph/boost_adaptor.hpp"
+#include "detect/cyclic_components.hpp"
 
 namespace gordian::detect {
 
@@ -197,35 +195,13 @@ Candidate Detector::cycle_within(Vertex through, InComponent in_component) const
 }
 
 std::vector<Candidate> Detector::full_pass() {
-  auto remaining = reduction_leftovers();
-  peel_unblocking(remaining);
-
-  struct Remaining {
-    const std::vector<bool>* remaining = nullptr;
-    bool operator()(Vertex v) const { return (*remaining)[v]; }
-  };
-  const boost::filtered_graph<graph::WaitForGraph, boost::keep_all, Remaining> rest(graph_, boost::keep_all{},
-                                                                                    Remaining{&remaining});
-  // filtered_graph counts only what remains, while the index has gaps: every table is given, none left to default.
-  const auto size = graph_.vertex_capacity();
-  std::vector<std::uint32_t> component(size);
-  std::vector<Vertex> root(size);
-  std::vector<std::uint32_t> discovered(size);
-  std::vector<boost::default_color_type> color(size);
-  const auto index = get(boost::vertex_index, graph_);
-  const auto table = [&](auto& values) { return boost::make_iterator_property_map(values.begin(), index); };
-  const auto count = boost::strong_components(
-      rest, table(component),
-      boost::root_map(table(root)).discover_time_map(table(discovered)).color_map(table(color)));
-
-  std::vector<std::vector<Vertex>> members(count);
-  for (Vertex v = 0; v < remaining.size(); ++v)
-    if (remaining[v]) members[component[v]].push_back(v);
   std::vector<Candidate> candidates;
-  for (std::uint32_t c = 0; c < members.size(); ++c) {
-    const auto txns = std::ranges::count_if(members[c], [this](Vertex v) { return !graph_.is_group(v); });
+  for (const auto& members : cyclic_components(graph_)) {
+    const auto txns = std::ranges::count_if(members, [this](Vertex v) { return !graph_.is_group(v); });
     if (txns < 2) continue;  // no transaction blocks itself
-    candidates.push_back(candidate_of(members[c], [&](Vertex v) { return remaining[v] && component[v] == c; }));
+    begin_marks();
+    for (const auto v : members) mark(v);
+    candidates.push_back(candidate_of(members, [this](Vertex v) { return marked(v); }));
   }
   // The first edge of each starts at its smallest member, and components share no member.
   std::ranges::sort(candidates, {}, [](const Candidate& c) -> const CandidateEdge& { return c.edges.front(); });
@@ -298,26 +274,6 @@ std::vector<bool> Detector::reduction_leftovers() const {
     for (const auto e : graph_.in_edges(ending)) satisfied(graph_.source(e));
   }
   return remaining;
-}
-
-// Whoever blocks nobody that remains is on no cycle. This only makes the rest smaller; it does not reduce.
-void Detector::peel_unblocking(std::vector<bool>& remaining) const {
-  std::vector<std::size_t> waiters_left(remaining.size(), 0);
-  std::vector<Vertex> unblocking;
-  for (Vertex v = 0; v < remaining.size(); ++v) {
-    if (!remaining[v]) continue;
-    for (const auto e : graph_.in_edges(v)) waiters_left[v] += remaining[graph_.source(e)] ? 1 : 0;
-    if (waiters_left[v] == 0) unblocking.push_back(v);
-  }
-  while (!unblocking.empty()) {
-    const auto v = unblocking.back();
-    unblocking.pop_back();
-    remaining[v] = false;
-    for (const auto e : graph_.out_edges(v)) {
-      const auto blocker = graph_.target(e);
-      if (remaining[blocker] && --waiters_left[blocker] == 0) unblocking.push_back(blocker);
-    }
-  }
 }
 
 std::vector<TxnId> Detector::sorted_ids(const std::vector<Vertex>& vertices) const {

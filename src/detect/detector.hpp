@@ -81,7 +81,6 @@ class Detector {
   [[nodiscard]] CandidateEdge edge_between(graph::EdgeSlot wait_edge, graph::Vertex blocker) const;
   [[nodiscard]] std::optional<graph::Vertex> last_member(graph::Vertex group, const std::vector<bool>& remaining) const;
   [[nodiscard]] std::vector<bool> reduction_leftovers() const;
-  void peel_unblocking(std::vector<bool>& remaining) const;
   [[nodiscard]] std::vector<TxnId> sorted_ids(const std::vector<graph::Vertex>& vertices) const;
 
   const graph::WaitForGraph& graph_;
