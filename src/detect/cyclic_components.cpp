@@ -11,49 +11,68 @@ namespace {
 using graph::Vertex;
 using graph::WaitForGraph;
 
-constexpr std::uint32_t peeled = ~0U;
+/// The graph as far as peeling needs it, made in two passes over its edges in order of slots: a walk along waits then stays
+/// in the cache, and no address is waited for to find the next.
+struct Compact {
+  static constexpr std::uint32_t peeled = ~0U;
 
-/// For each vertex how many edges lead to it from such as are left, or `peeled`.
-std::vector<std::uint32_t> peel(const WaitForGraph& graph) {
-  std::vector<std::uint32_t> waiters_left(graph.vertex_capacity(), 0);
-  for (graph::EdgeSlot e = 0; e < graph.edge_capacity(); ++e)
-    if (graph.edge_alive(e)) ++waiters_left[graph.target(e)];
-  std::vector<Vertex> unblocking;
-  for (Vertex first = 0; first < waiters_left.size(); ++first) {
-    if (waiters_left[first] != 0) continue;
-    unblocking.push_back(first);
-    while (!unblocking.empty()) {
-      auto v = unblocking.back();
-      unblocking.pop_back();
-      // Along a chain there is nothing to remember.
-      for (auto next = graph.only_target(v); next != graph::no_slot; next = graph.only_target(v)) {
-        waiters_left[v] = peeled;
-        if (--waiters_left[next] != 0) break;
-        v = next;
+  struct Entry {
+    std::uint32_t begin = 0;         ///< of the vertex's blockers; they end where the next one's begin
+    std::uint32_t waiters_left = 0;  ///< edges from vertices that are not peeled, or `peeled`
+  };
+  std::vector<Entry> entries;  ///< by vertex, and one more
+  std::vector<Vertex> targets;
+
+  explicit Compact(const WaitForGraph& graph) : entries(graph.vertex_capacity() + 1), targets(graph.edge_count()) {
+    const auto each = [&](auto f) {
+      for (graph::EdgeSlot e = 0; e < graph.edge_capacity(); ++e)
+        if (graph.edge_alive(e)) f(graph.source(e), graph.target(e));
+    };
+    each([&](Vertex source, Vertex target) {
+      ++entries[source].begin;
+      ++entries[target].waiters_left;
+    });
+    std::uint32_t sum = 0;
+    for (auto& entry : entries) entry.begin = sum += entry.begin;  // where they end, for now
+    each([&](Vertex source, Vertex target) { targets[--entries[source].begin] = target; });
+  }
+
+  [[nodiscard]] Vertex vertices() const { return static_cast<Vertex>(entries.size() - 1); }
+  [[nodiscard]] std::span<const Vertex> blockers(Vertex v) const {
+    return {targets.data() + entries[v].begin, targets.data() + entries[v + 1].begin};
+  }
+
+  void peel() {
+    std::vector<Vertex> unblocking;
+    for (Vertex first = 0; first < vertices(); ++first) {
+      if (entries[first].waiters_left == 0) unblocking.push_back(first);
+      while (!unblocking.empty()) {
+        const auto v = unblocking.back();
+        unblocking.pop_back();
+        entries[v].waiters_left = peeled;
+        for (const auto blocker : blockers(v))
+          if (--entries[blocker].waiters_left == 0) unblocking.push_back(blocker);
       }
-      if (waiters_left[v] != 0) continue;
-      waiters_left[v] = peeled;
-      for (const auto e : graph.out_edges(v))
-        if (--waiters_left[graph.target(e)] == 0) unblocking.push_back(graph.target(e));
     }
   }
-  return waiters_left;
-}
+};
 
 }  // namespace
 
 std::vector<std::vector<Vertex>> cyclic_components(const WaitForGraph& graph) {
-  auto index = peel(graph);
+  Compact compact(graph);
+  compact.peel();
   std::vector<Vertex> left;
-  for (Vertex v = 0; v < index.size(); ++v) {
-    if (index[v] == peeled) continue;
-    index[v] = static_cast<std::uint32_t>(left.size());
+  for (Vertex v = 0; v < compact.vertices(); ++v) {
+    auto& waiters_left = compact.entries[v].waiters_left;
+    if (waiters_left == Compact::peeled) continue;
+    waiters_left = static_cast<std::uint32_t>(left.size());  // from here on its place among those who are left
     left.push_back(v);
   }
   if (left.empty()) return {};
   std::vector<std::pair<std::uint32_t, std::uint32_t>> edges;
-  for (const auto v : left)
-    for (const auto e : graph.out_edges(v)) edges.emplace_back(index[v], index[graph.target(e)]);
+  for (std::uint32_t i = 0; i < left.size(); ++i)
+    for (const auto blocker : compact.blockers(left[i])) edges.emplace_back(i, compact.entries[blocker].waiters_left);
 
   const boost::compressed_sparse_row_graph<boost::directedS> rest(boost::edges_are_sorted, edges.begin(), edges.end(),
                                                                   left.size());

@@ -8,8 +8,8 @@
 namespace gordian::detect {
 
 /// Transactions and groups of each component of two vertices or more, in order of slots; the components in no particular, but
-/// always the same order. Cost: O(V + E), of which the part that is ahead of no cycle is only peeled: one sequential pass
-/// over the edges, and one visit of each vertex. Memory meanwhile: four bytes for each vertex.
+/// always the same order. Cost: O(V + E); whoever waits neither on a cycle nor ahead of one is only peeled. Memory meanwhile:
+/// eight bytes for each vertex and four for each edge.
 [[nodiscard]] std::vector<std::vector<graph::Vertex>> cyclic_components(const graph::WaitForGraph& graph);
 
 }  // namespace gordian::detect
