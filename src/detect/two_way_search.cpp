@@ -32,7 +32,9 @@ void TwoWaySearch::add_from_others(Vertex group, Vertex member) {
   member_ = member;
 }
 
-void TwoWaySearch::add(Side& side, Vertex v) {
+// What runs for every edge is compiled into one loop.
+
+inline void TwoWaySearch::add(Side& side, Vertex v) {
   auto& color = color_[v];
   if (color == side.color || color == left_out_) return;
   if (color == forward_.color || color == backward_.color) met_ = true;
@@ -40,14 +42,11 @@ void TwoWaySearch::add(Side& side, Vertex v) {
   side.found.push_back(v);
 }
 
-bool TwoWaySearch::reach() {
-  while (!met_)
-    if (!step_forward() || !step_backward()) break;
-  return met_;
-}
+void TwoWaySearch::add_from(Vertex v) { add(forward_, v); }
+void TwoWaySearch::add_to(Vertex v) { add(backward_, v); }
 
 /// One edge; false if there is none left.
-bool TwoWaySearch::step_forward() {
+inline bool TwoWaySearch::step_forward() {
   auto& side = forward_;
   while (side.next < side.found.size()) {
     const auto v = side.found[side.next];
@@ -70,7 +69,7 @@ bool TwoWaySearch::step_forward() {
   return false;
 }
 
-bool TwoWaySearch::step_backward() {
+inline bool TwoWaySearch::step_backward() {
   auto& side = backward_;
   while (side.next < side.found.size()) {
     const auto in = graph_.in_edges(side.found[side.next]);
@@ -83,6 +82,12 @@ bool TwoWaySearch::step_backward() {
     side.next_edge = 0;
   }
   return false;
+}
+
+bool TwoWaySearch::reach() {
+  while (!met_)
+    if (!step_forward() || !step_backward()) break;
+  return met_;
 }
 
 }  // namespace gordian::detect

@@ -30,8 +30,8 @@ class TwoWaySearch {
   /// Forgets the last search.
   void begin();
   /// An end of the next search. A vertex that is added at both ends is a meeting: reach() is true then.
-  void add_from(graph::Vertex v) { add(forward_, v); }
-  void add_to(graph::Vertex v) { add(backward_, v); }
+  void add_from(graph::Vertex v);
+  void add_to(graph::Vertex v);
   /// All members of the group but this one; not the group itself. Before other vertices; `member` is the same at each call.
   void add_from_others(graph::Vertex group, graph::Vertex member);
   /// No path leads through this vertex. Before other vertices.
