@@ -18,6 +18,7 @@ Request read_request(const msgpack::object& root, const Limits& limits) {
     case type_code<Goodbye>: return read(root, Goodbye{}, "Goodbye", limits);
     case type_code<Query>: return read(root, Query{}, "Query", limits);
     default:
+      if (type >= type_code<PeerHello> && type <= type_code<Release>) return read_from_peer(root, limits);
       refuse(Error::Code::malformed, "message: type " + std::to_string(type) + " is none that a coordinator takes");
   }
 }
@@ -43,6 +44,8 @@ std::string encode(const Request& message) {
   Writer writer;
   if (const auto* query = std::get_if<Query>(&message)) {
     writer.message(*query);
+  } else if (const auto* peer = std::get_if<FromPeer>(&message)) {
+    return encode(*peer);
   } else {
     std::visit([&](const auto& m) { writer.message(m); }, std::get<FromAgent>(message));
   }

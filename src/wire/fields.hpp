@@ -86,6 +86,13 @@ void fields(Of<Welcome> auto& m, auto&& f) {
   f("epoch", m.epoch), f("heartbeat_ms", m.heartbeat_ms), f("lease_ms", m.lease_ms);
 }
 void fields(Of<HeartbeatAck> auto& m, auto&& f) { f("epoch", m.epoch), f("applied", m.applied); }
+// Appended for coordinators that share the graph: one alone leaves them out.
+void appended_fields(Of<Welcome> auto& m, auto&& f) {
+  f("member", m.member), f("map_version", m.map.version), f("members", m.map.members);
+}
+inline bool has_appended(const Welcome& m) { return !m.map.members.empty(); }
+void appended_fields(Of<HeartbeatAck> auto& m, auto&& f) { f("map_version", m.map_version); }
+inline bool has_appended(const HeartbeatAck& m) { return m.map_version != 0; }
 void fields(Of<Resync> auto& m, auto&& f) { f("epoch", m.epoch), f("reason", m.reason); }
 void fields(Of<Confirm> auto& m, auto&& f) {
   f("epoch", m.epoch), f("incarnation", m.incarnation), f("confirm", m.confirm), f("edges", m.edges);

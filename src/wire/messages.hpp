@@ -12,6 +12,8 @@
 #include <variant>
 #include <vector>
 
+#include "wire/ownership.hpp"
+
 namespace gordian::wire {
 
 /// The protocol's version: first element of every message. Fields are only ever appended within one version.
@@ -166,6 +168,8 @@ struct Welcome {
   std::uint64_t epoch;
   std::uint64_t heartbeat_ms;  ///< send something at least this often
   std::uint64_t lease_ms;      ///< silent for this long: the site's waits are withdrawn
+  std::string member = {};     ///< this coordinator's name in the map
+  MemberMap map = {};          ///< all that share the graph; none: this one owns everything
 
   friend bool operator==(const Welcome&, const Welcome&) = default;
 };
@@ -173,6 +177,7 @@ struct Welcome {
 struct HeartbeatAck {
   std::uint64_t epoch;
   std::uint64_t applied;  ///< number of the last delta or snapshot applied
+  std::uint64_t map_version = 0;  ///< newer than the agent's: say Hello again, the Welcome brings the map
 
   friend bool operator==(const HeartbeatAck&, const HeartbeatAck&) = default;
 };

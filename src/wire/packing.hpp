@@ -10,6 +10,7 @@
 
 #include "wire/fields.hpp"
 #include "wire/lock_fields.hpp"
+#include "wire/peer_fields.hpp"
 
 namespace gordian::wire {
 
@@ -17,16 +18,29 @@ class Writer {
  public:
   template <class M>
   void message(const M& m) {
-    std::uint32_t count = 0;
-    fields(m, [&](const char*, const auto&) { ++count; });
-    packer_.pack_array(2 + count);
-    packer_.pack(version);
-    packer_.pack(type_code<M>);
-    fields(m, [&](const char*, const auto& value) { put(value); });
+    write<M>([&](auto&& f) {
+      fields(m, f);
+      if constexpr (requires { appended_fields(m, f); }) {
+        if (has_appended(m)) appended_fields(m, f);
+      }
+    });
+  }
+  template <class M>
+  void message(const FromPeer& envelope, const M& m) {
+    write<M>([&](auto&& f) { envelope_fields(envelope, f), fields(m, f); });
   }
   [[nodiscard]] std::string take() const { return {buffer_.data(), buffer_.size()}; }
 
  private:
+  template <class M>
+  void write(auto each) {
+    std::uint32_t count = 0;
+    each([&](const char*, const auto&) { ++count; });
+    packer_.pack_array(2 + count);
+    packer_.pack(version);
+    packer_.pack(type_code<M>);
+    each([&](const char*, const auto& value) { put(value); });
+  }
   void put(std::uint64_t value) { packer_.pack(value); }
   void put(bool value) { packer_.pack(value); }
   void put(double value) { packer_.pack(value); }
@@ -229,6 +243,12 @@ class Reader {
       values.push_back(std::move(*id));
     });
   }
+  void get(const msgpack::object& o, std::vector<SiteId>& values) {
+    list(o, message_elements(), [&](const msgpack::object& element) {
+      values.emplace_back("-");
+      get(element, values.back());
+    });
+  }
   void get(const msgpack::object& o, std::vector<GroupHandle>& values) {
     list(o, limits_.groups_per_wait, [&](const msgpack::object& element) { get(element, values.emplace_back()); });
   }
@@ -288,7 +308,8 @@ class Reader {
   template <Tuple T>
   void get(const msgpack::object& o, std::vector<T>& values) {
     list(o, list_max<T>, [&](const msgpack::object& element) {
-      array(element, 0, [&](auto&& f) { fields(values.emplace_back(), f); });
+      values.push_back(unread<T>());
+      array(element, 0, [&](auto&& f) { fields(values.back(), f); });
     });
   }
   void get(const msgpack::object& o, std::vector<std::uint64_t>& values) const {
@@ -348,9 +369,17 @@ class Reader {
 
 template <class M>
 M read(const msgpack::object& root, M message, const char* name, const Limits& limits) {
-  Reader(limits, name).array(root, 2, [&](auto&& f) { fields(message, f); });
+  Reader reader(limits, name);
+  reader.array(root, 2, [&](auto&& f) { fields(message, f); });
+  if constexpr (requires { appended_fields(message, [](const char*, auto&) {}); }) {
+    std::size_t known = 2;
+    fields(message, [&](const char*, const auto&) { ++known; });
+    if (root.via.array.size > known) reader.array(root, known, [&](auto&& f) { appended_fields(message, f); });
+  }
   return message;
 }
+
+[[nodiscard]] FromPeer read_from_peer(const msgpack::object& root, const Limits& limits);
 
 /// The message as msgpack objects; strings still point into `bytes`.
 inline msgpack::object_handle unpack(std::string_view bytes, const Limits& limits) {
