@@ -18,12 +18,14 @@ using graph::Vertex;
 using graph::WaitSlot;
 
 std::optional<Candidate> Detector::search(WaitSlot wait) {
+  if (mixed()) return cores_.search(wait);
   const auto waiter = graph_.waiter(wait);
   if (graph_.in_edges(waiter).empty() || !closes_a_cycle(wait)) return std::nullopt;
   return component_around(waiter);
 }
 
 std::optional<Candidate> Detector::search(Vertex group, Vertex member) {
+  if (mixed()) return cores_.search(group, member);
   if (graph_.in_edges(group).empty() || graph_.out_edges(member).empty()) return std::nullopt;
   if (!closes_a_cycle(group, member)) return std::nullopt;
   return component_around(member);
@@ -35,7 +37,7 @@ Candidate Detector::component_around(Vertex root) {
 
 bool Detector::closes_a_cycle(WaitSlot wait) {
   const auto waiter = graph_.waiter(wait);
-  search_.begin();
+  two_way_.begin();
   const auto each = [&](auto f) {
     for (const auto e : graph_.edges(wait)) {
       const auto blocker = graph_.target(e);
@@ -43,26 +45,26 @@ bool Detector::closes_a_cycle(WaitSlot wait) {
     }
   };
   each([&](Vertex group, bool own) {
-    if (own) search_.add_from_others(group, waiter);
+    if (own) two_way_.add_from_others(group, waiter);
   });
   each([&](Vertex blocker, bool own) {
-    if (!own) search_.add_from(blocker);
+    if (!own) two_way_.add_from(blocker);
   });
-  search_.add_to(waiter);
-  return search_.reach();
+  two_way_.add_to(waiter);
+  return two_way_.reach();
 }
 
 /// Does anybody whom the member waits for, directly or not, wait for the group? That the member itself does is no cycle; if
 /// so, it waits for the others in it.
 bool Detector::closes_a_cycle(Vertex group, Vertex member) {
-  search_.begin();
-  search_.leave_out(member);
+  two_way_.begin();
+  two_way_.leave_out(member);
   if (std::ranges::any_of(graph_.out_edges(member), [&](auto e) { return graph_.target(e) == group; }))
-    search_.add_from_others(group, member);
+    two_way_.add_from_others(group, member);
   for (const auto e : graph_.out_edges(member))
-    if (graph_.target(e) != group) search_.add_from(graph_.target(e));
-  for (const auto e : graph_.in_edges(group)) search_.add_to(graph_.source(e));
-  return search_.reach();
+    if (graph_.target(e) != group) two_way_.add_from(graph_.target(e));
+  for (const auto e : graph_.in_edges(group)) two_way_.add_to(graph_.source(e));
+  return two_way_.reach();
 }
 
 // Tarjan from one root: components that are complete are dropped; what is left on the stack at the end is the root's.
@@ -158,7 +160,8 @@ CandidateEdge Detector::edge_between(EdgeSlot wait_edge, Vertex blocker) const {
           .blocker = graph_.txn(blocker),
           .site = ref.site,
           .sequence = ref.sequence,
-          .reported = graph_.reported(wait)};
+          .reported = graph_.reported(wait),
+          .kind = graph_.kind(wait_edge)};
 }
 
 /// A shortest cycle of the component through this transaction. Breadth first; `via` remembers the edge that each vertex was
@@ -195,6 +198,7 @@ Candidate Detector::cycle_within(Vertex through, InComponent in_component) const
 }
 
 std::vector<Candidate> Detector::full_pass() {
+  if (mixed()) return cores_.full_pass();
   std::vector<Candidate> candidates;
   for (const auto& members : cyclic_components(graph_)) {
     const auto txns = std::ranges::count_if(members, [this](Vertex v) { return !graph_.is_group(v); });
@@ -209,6 +213,7 @@ std::vector<Candidate> Detector::full_pass() {
 }
 
 std::vector<TxnId> Detector::deadlocked() {
+  if (mixed()) return sorted_ids(cores_.deadlocked());
   const auto leftovers = reduction_leftovers();
   std::vector<Vertex> vertices;
   for (Vertex v = 0; v < leftovers.size(); ++v)
@@ -224,6 +229,7 @@ std::vector<TxnId> Detector::held_up_by(const Candidate& candidate) {
     const auto v = graph_.find_txn(edge.waiter);
     if (v && mark(*v)) found.push_back(*v);
   }
+  if (mixed()) return sorted_ids(cores_.held_up_by(found));
   for (std::size_t next = 0; next < found.size(); ++next)
     for (const auto e : graph_.in_edges(found[next]))
       if (mark(graph_.source(e))) found.push_back(graph_.source(e));
