@@ -37,8 +37,12 @@ constexpr std::size_t changes_per_message = 1000;
 TxnId txn(std::uint64_t number) { return TxnId("n7-" + std::to_string(10'000'000 + number)); }
 
 wire::Change wait_begins(std::uint64_t sequence, std::uint64_t waiter, std::uint64_t blocker) {
-  return wire::WaitChange{sequence, Wait{txn(waiter), {{txn(blocker)}}, "accounts/" + std::to_string(100'000 + sequence),
-                                         "X", "", std::chrono::microseconds(5000)}};
+  return wire::WaitChange{sequence, Wait{txn(waiter),
+                                         {{txn(blocker)}},
+                                         "accounts/" + std::to_string(100'000 + sequence),
+                                         "X",
+                                         "",
+                                         std::chrono::microseconds(5000)}};
 }
 
 std::string encoded(const wire::FromAgent& message) { return wire::encode(wire::Request(message)); }
@@ -161,16 +165,24 @@ struct Receiver {
     if (ingest) core->receive(peer, message, now());
     if (const auto* delta = std::get_if<wire::Delta>(&message)) events += delta->changes.size();
   }
-  /// As gordiand's reactor does, but for sleeping.
+  /// Sleeps until there is a message: to wait for the sender is no work.
+  bool ready() {
+    zmq::pollitem_t item{socket.handle(), 0, ZMQ_POLLIN, 0};
+    return zmq::poll(&item, 1, std::chrono::milliseconds(100)) > 0;
+  }
+  /// As gordiand's reactor does.
   void until(std::size_t wanted) {
     const auto give_up = Clock::now() + std::chrono::seconds(120);
     while (events < wanted) {
-      const bool got = socket.receive([&](const std::string& peer, const net::Frame& frame) { take(peer, frame.bytes); });
+      if (!ready()) {
+        if (Clock::now() > give_up) fail("the sender has stopped");
+        continue;
+      }
+      (void)socket.receive([&](const std::string& peer, const net::Frame& frame) { take(peer, frame.bytes); });
       if (!ingest) continue;
       if (const auto time = now(); time.steady_us >= core->next_tick_us()) core->tick(time);
       for (const auto& out : core->take_outgoing()) socket.send(out.peer, wire::encode(out.message));
       (void)core->take_events();
-      if (!got && Clock::now() > give_up) fail("the sender has stopped");
     }
     cpu_end = cpu_seconds(), end = Clock::now();
   }
@@ -190,9 +202,7 @@ void run_receiver(const std::string& listen, const std::string& what, bool inges
   std::cout << receiver.socket.endpoint() << std::endl;
   receiver.until(count);
   const auto cpu = receiver.cpu_end - receiver.cpu_start;
-  Json result{{"events", receiver.events},
-              {"cpu_s", cpu},
-              {"wall_s", us_since(receiver.start, receiver.end) / 1e6}};
+  Json result{{"events", receiver.events}, {"cpu_s", cpu}, {"wall_s", us_since(receiver.start, receiver.end) / 1e6}};
   if (ingest) {
     const auto status = receiver.core->status(now());
     result["waits"] = status.waits;
@@ -238,8 +248,12 @@ Json rates(std::size_t events, std::size_t rounds) {
     decode.push_back(rate(bare, "cpu_s"));
     ratios.push_back(ingest.back() / decode.back());
   }
-  return {{"part", "rate"}, {"events", events}, {"ingest_mevents_per_s", median(ingest)},
-          {"ingest_by_the_clock", median(wall)}, {"decode_mevents_per_s", median(decode)}, {"ratio", median(ratios)},
+  return {{"part", "rate"},
+          {"events", events},
+          {"ingest_mevents_per_s", median(ingest)},
+          {"ingest_by_the_clock", median(wall)},
+          {"decode_mevents_per_s", median(decode)},
+          {"ratio", median(ratios)},
           {"search_steps_per_event", last["search_steps"].get<double>() / static_cast<double>(events)},
           {"candidates", last["candidates"]}};
 }
@@ -247,19 +261,22 @@ Json rates(std::size_t events, std::size_t rounds) {
 Json memory(std::size_t waits) {
   const auto run = measure("standing", true, waits);
   const auto per_wait = [&](const char* bytes) { return run[bytes].get<double>() / static_cast<double>(waits); };
-  return {{"part", "memory"}, {"waits", run["waits"]}, {"heap_bytes_per_wait", per_wait("heap_bytes")},
+  return {{"part", "memory"},
+          {"waits", run["waits"]},
+          {"heap_bytes_per_wait", per_wait("heap_bytes")},
           {"rss_bytes_per_wait", per_wait("rss_bytes")}};
 }
 
 void print(const Json& row) {
   char line[240];
   if (row["part"] == "rate") {
-    std::snprintf(line, sizeof line,
-                  "%zu events: %.2f M/s into graph and search (%.2f by the clock), %.2f M/s decoded only; ratio %.2f (wanted 1 "
-                  "M/s and 0.5); %.1f steps searched for each",
-                  row["events"].get<std::size_t>(), row["ingest_mevents_per_s"].get<double>(),
-                  row["ingest_by_the_clock"].get<double>(), row["decode_mevents_per_s"].get<double>(),
-                  row["ratio"].get<double>(), row["search_steps_per_event"].get<double>());
+    std::snprintf(
+        line, sizeof line,
+        "%zu events: %.2f M/s into graph and search (%.2f by the clock), %.2f M/s decoded only; ratio %.2f (wanted 1 "
+        "M/s and 0.5); %.1f steps searched for each",
+        row["events"].get<std::size_t>(), row["ingest_mevents_per_s"].get<double>(),
+        row["ingest_by_the_clock"].get<double>(), row["decode_mevents_per_s"].get<double>(), row["ratio"].get<double>(),
+        row["search_steps_per_event"].get<double>());
   } else {
     std::snprintf(line, sizeof line, "%zu waits stand: %.0f bytes of heap and %.0f resident for each (wanted 250)",
                   row["waits"].get<std::size_t>(), row["heap_bytes_per_wait"].get<double>(),
@@ -272,9 +289,13 @@ int run(int argc, char** argv) {
   CLI::App app{"Events taken in per second, next to decoding them only, and memory for each standing wait."};
   std::size_t events = 2'000'000, waits = 1'000'000, rounds = 5, count = 0;
   std::string format = "table", role, endpoint, what;
-  app.add_option("--events", events, "waits that begin or end")->capture_default_str()->check(CLI::Range(10'000, 100'000'000));
+  app.add_option("--events", events, "waits that begin or end")
+      ->capture_default_str()
+      ->check(CLI::Range(10'000, 100'000'000));
   app.add_option("--waits", waits, "standing waits")->capture_default_str()->check(CLI::Range(10'000, 4'000'000));
-  app.add_option("--rounds", rounds, "of the first part; medians are shown")->capture_default_str()->check(CLI::Range(1, 1000));
+  app.add_option("--rounds", rounds, "of the first part; medians are shown")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
   app.add_option("--format", format, "table or json")->check(CLI::IsMember({"table", "json"}));
   app.add_option("--role", role)->group("");  // what this program starts itself as
   app.add_option("--endpoint", endpoint)->group("");

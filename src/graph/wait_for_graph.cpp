@@ -211,6 +211,15 @@ std::optional<WaitSlot> WaitForGraph::find_wait(WaitRef ref) const {
   return *found;
 }
 
+std::vector<std::uint64_t> WaitForGraph::sequences(SiteSlot site) const {
+  std::vector<std::uint64_t> found;
+  if (site >= sites_.size()) return found;
+  found.reserve(sites_[site].size());
+  for (const auto w : sites_[site]) found.push_back(waits_[w].sequence);
+  std::ranges::sort(found);
+  return found;
+}
+
 std::optional<Vertex> WaitForGraph::find_txn(const TxnId& txn) const {
   const auto found = txns_.find(Name(txn));
   if (found == txns_.end()) return std::nullopt;

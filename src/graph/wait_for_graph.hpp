@@ -104,6 +104,7 @@ class WaitForGraph {
 
   /// Ends the wait; false if there is none.
   bool end_wait(WaitRef ref);
+  void end_wait(WaitSlot w) { drop_wait(w); }
   /// The transaction ended everywhere: its waits vanish, it blocks nobody and is a member of nothing; a wait that needs some
   /// of several needs one less. Returns the number of waits removed.
   std::size_t remove_txn(const TxnId& txn);
@@ -123,6 +124,8 @@ class WaitForGraph {
   void clear();
 
   [[nodiscard]] std::optional<WaitSlot> find_wait(WaitRef ref) const;
+  /// Of the site's waits, sorted. Cost: O(n log n).
+  [[nodiscard]] std::vector<std::uint64_t> sequences(SiteSlot site) const;
   [[nodiscard]] std::optional<Vertex> find_txn(const TxnId& txn) const;
   [[nodiscard]] std::optional<Vertex> find_group(GroupRef group) const;
 
