@@ -174,7 +174,8 @@ struct Receiver {
   void until(std::size_t wanted) {
     const auto give_up = Clock::now() + std::chrono::seconds(120);
     while (events < wanted) {
-      const bool got = socket.receive([&](const std::string& peer, const net::Frame& frame) { take(peer, frame.bytes); });
+      const bool got =
+          socket.receive([&](const std::string& peer, const net::Frame& frame) { take(peer, frame.bytes); });
       if (!got && !ready() && Clock::now() > give_up) fail("the sender has stopped");
       if (!got || !ingest) continue;
       if (const auto time = now(); time.steady_us >= core->next_tick_us()) core->tick(time);

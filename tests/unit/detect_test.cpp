@@ -174,7 +174,8 @@ std::vector<std::vector<bool>> closure(const graph::WaitForGraph& g) {
 TxnId random_txn(std::mt19937& random, unsigned txn_count) { return TxnId("t" + std::to_string(random() % txn_count)); }
 
 /// What a search found is the component of `v`, and was found exactly if one of `through` leads back to it.
-void check_found(Scenario& s, const std::optional<Candidate>& found, graph::Vertex v, const std::set<graph::Vertex>& through) {
+void check_found(Scenario& s, const std::optional<Candidate>& found, graph::Vertex v,
+                 const std::set<graph::Vertex>& through) {
   const auto reaches = closure(s.graph);
   const bool closes = std::ranges::any_of(through, [&](auto b) { return reaches[b][v]; });
   REQUIRE(found.has_value() == closes);
@@ -265,7 +266,8 @@ graph::WaitSlot wait_for_group(Scenario& s, const std::string& waiter) {
 
 }  // namespace
 
-TEST_CASE("a member that waits for its own group waits for the others: one beside a reader is free, two are deadlocked") {
+TEST_CASE(
+    "a member that waits for its own group waits for the others: one beside a reader is free, two are deadlocked") {
   Scenario s;
   add_group(s, 2);
   CHECK_FALSE(s.detector.search(wait_for_group(s, "1")));
