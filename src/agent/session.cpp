@@ -123,7 +123,15 @@ void AgentCore::answer(const wire::Confirm& question) {
 
 // --- Orders ---
 
+// Mutations are compiled by tests/sim only: what they switch off must be missed there.
 bool AgentCore::order_applies(const wire::Abort& order) const {
+#ifdef GORDIAN_MUTATION_WAIT_ID  // by transaction
+  const auto victim = txns_.find(order.victim);
+  if (order.role == wire::Abort::Role::waiting) return victim != txns_.end() && !victim->second.waits.empty();
+#endif
+#ifdef GORDIAN_MUTATION_ABORT_CONDITION
+  if (order.role == wire::Abort::Role::waiting) return true;
+#endif
   const auto it = waits_.find(order.sequence);
   if (it == waits_.end()) return false;
   if (order.role == wire::Abort::Role::waiting) return it->second.wait.waiter == order.victim;
@@ -178,6 +186,9 @@ void AgentCore::on(const wire::Abort& m, std::int64_t) {
   AbortCall call{++last_ticket_,
                  {m.incident, m.victim, WaitHandle{m.sequence}, static_cast<AbortOrder::Role>(m.role),
                   static_cast<unsigned>(m.attempt), std::chrono::milliseconds(m.grace_ms), m.reason}};
+#ifdef GORDIAN_MUTATION_WAIT_ID
+  if (m.role == wire::Abort::Role::waiting) call.order.wait = WaitHandle{*txns_.at(m.victim).waits.begin()};
+#endif
   ordered_.emplace(call.ticket, m);
   upcalls_.emplace_back(std::move(call));
 }

@@ -14,13 +14,17 @@
 
 namespace gordian::wire {
 
+/// Does M have fields that are left out unless they say something? (Asked out here: clang 14 cannot do so inside a lambda.)
+template <class M>
+inline constexpr bool appends = requires(const M& m) { has_appended(m); };
+
 class Writer {
  public:
   template <class M>
   void message(const M& m) {
     write<M>([&](auto&& f) {
       fields(m, f);
-      if constexpr (requires { appended_fields(m, f); }) {
+      if constexpr (appends<M>) {
         if (has_appended(m)) appended_fields(m, f);
       }
     });
