@@ -71,7 +71,7 @@ Incident Resolution::describe(const Pending& pending, const detect::Victims& cho
     IncidentEdge edge{e.waiter, e.blocker, {site.id, site.incarnation, e.sequence}, {}, {}, {}, 0, e.kind};
     const auto remote = pending.details.find({e.site, e.sequence});
     if (const auto* standing = sites_.find({e.site, e.sequence}); standing != nullptr) {
-      edge.resource = standing->wait.resource, edge.mode = standing->wait.mode, edge.detail = standing->wait.detail;
+      edge.resource = standing->resource(), edge.mode = standing->mode(), edge.detail = standing->detail();
       edge.age_ms = static_cast<double>(now.steady_us - standing->began_us) / 1000.0;
     } else if (remote != pending.details.end()) {
       const auto& detail = remote->second;

@@ -29,14 +29,14 @@ std::optional<detect::Candidate> Resolution::search(const Touched& touched) {
   if (const auto* ref = std::get_if<graph::WaitRef>(&touched)) {
     const auto wait = graph_.find_wait(*ref);
     if (!wait) return std::nullopt;
-    out_.count("searches");
+    ++searches_;
     return detector_.search(*wait);
   }
   const auto& joined = std::get<Joined>(touched);
   const auto group = graph_.find_group(joined.group);
   const auto member = graph_.find_txn(joined.txn);
   if (!group || !member || !graph_.is_member(*group, *member)) return std::nullopt;
-  out_.count("searches");
+  ++searches_;
   return detector_.search(*group, *member);
 }
 
@@ -51,6 +51,7 @@ void Resolution::consider(const std::vector<Touched>& touched, Time now) {
       propose_or_collect(std::move(*candidate), now);
     }
   }
+  if (searches_ > 0) out_.count("searches", std::exchange(searches_, 0));  // a name is looked up once for many
   gathering_.follow(touched, now);
   judge_all(now);
 }

@@ -192,6 +192,7 @@ class Resolution {
   Outbox& out_;
   Peers& peers_;
   detect::Detector detector_;
+  std::uint64_t searches_ = 0;  ///< not counted in out_ yet
   Gathering gathering_;
   Reservations reservations_;
   std::int64_t granting_from_us_;  ///< what was reserved before this start is forgotten: until then nothing is

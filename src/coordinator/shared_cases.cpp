@@ -106,7 +106,7 @@ void Resolution::on(std::size_t from, const wire::Reserve& m, Time now) {
       const auto ref = graph_.ref(w);
       const auto* standing = sites_.find(ref);
       reply.details.push_back(
-          {sites_.at(ref.site).id, ref.sequence, standing->wait.resource, standing->wait.mode, standing->wait.detail,
+          {sites_.at(ref.site).id, ref.sequence, standing->resource(), standing->mode(), standing->detail(),
            static_cast<std::uint64_t>(std::max<std::int64_t>(0, now.steady_us - standing->began_us))});
     }
   }

@@ -301,6 +301,8 @@ class Reader {
   }
   void get(const msgpack::object& o, std::vector<Change>& values) {
     std::size_t index = 0;
+    if (o.type == msgpack::type::ARRAY)
+      values.reserve(std::min<std::size_t>(o.via.array.size, limits_.changes_per_message));
     list(o, limits_.changes_per_message, [&](const msgpack::object& element) {
       const auto length = where_.size();
       where_ += "[" + std::to_string(index++) + "]";
