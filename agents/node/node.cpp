@@ -41,7 +41,8 @@ Node::Node(const Settings& settings, const store::LockState::Start& start, Journ
       journal_(journal),
       failpoint_(failpoint),
       modes_(settings.table().modes),
-      agent_(agent_options(settings, start.epoch, std::move(instance)), net::steady_now_us()),
+      agent_(agent_options(settings, start.epoch, std::move(instance)), agent::endpoints_of(settings.coordinator),
+             net::steady_now_us()),
       reporter_(modes_, *this),
       server_(
           [&] {
@@ -69,12 +70,12 @@ void Node::refused(const std::string& peer, const wire::Error& why) {
   server_.refused(peer, why);
 }
 
-void Node::received(const wire::ToAgent& message) {
-  agent_.receive(message, net::steady_now_us());
+void Node::received(agent::LinkId link, const wire::ToAgent& message) {
+  agent_.receive(link, message, net::steady_now_us());
   carry_out_orders();
 }
 
-void Node::garbled(const std::string& what) { log_->warn("message from the coordinator not understood: {}", what); }
+void Node::garbled(const std::string& what) { log_->warn("coordinator not understood: {}", what); }
 
 tl::expected<std::string, std::string> Node::asked(const wire::Query& query) {
   if (query.what == "locks") {
@@ -165,10 +166,12 @@ void Node::named(const TxnId& txn) {
 void Node::work(net::NodeSender& out) {
   if (const auto time = now(); time.steady_us >= server_.next_tick_us()) server_.tick(time);
   const auto now_us = net::steady_now_us();
+  out.change(agent_.take_link_changes());
+  std::optional<agent::LinkId> broken;  // once one of a link's messages is lost, those behind it must not arrive
   for (const auto& message : agent_.take_outgoing(now_us)) {
-    if (out.to_coordinator(message)) continue;
-    agent_.send_failed(now_us);
-    break;
+    if (message.link == broken || out.to_coordinator(message)) continue;
+    broken = message.link;
+    agent_.send_failed(message.link, now_us);
   }
   carry_out_orders();  // it may have something to say
   if (auto records = server_.take_records(); !records.empty()) journal_.take(std::move(records));

@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "agent/agent_core.hpp"
+#include "agent/agent_router.hpp"
 #include "agent/table_reporter.hpp"
 #include "lease/lock_server.hpp"
 #include "net/node_reactor.hpp"
@@ -30,7 +30,7 @@ class Node : private net::NodeHost, private agent::ReportSink {
        std::shared_ptr<spdlog::logger> log, Failpoint failpoint);
 
   /// Serves until the reactor is stopped.
-  void run(net::NodeReactor& reactor) { reactor.run(*this); }
+  [[nodiscard]] tl::expected<void, std::string> run(net::NodeReactor& reactor) { return reactor.run(*this); }
   [[nodiscard]] bool holds_nothing() const { return server_.holds_nothing(); }
 
  private:
@@ -38,11 +38,12 @@ class Node : private net::NodeHost, private agent::ReportSink {
   void received(const std::string& peer, const wire::FromLockClient& message) override;
   void refused(const std::string& peer, const wire::Error& why) override;
   tl::expected<std::string, std::string> asked(const wire::Query& query) override;
-  void received(const wire::ToAgent& message) override;
+  void received(agent::LinkId link, const wire::ToAgent& message) override;
   void garbled(const std::string& what) override;
   void work(net::NodeSender& out) override;
   std::int64_t next_due_us() override;
-  std::optional<wire::FromAgent> farewell() override { return agent_.goodbye(); }
+  std::vector<agent::LinkChange> link_changes() override { return agent_.take_link_changes(); }
+  std::vector<agent::LinkMessage> farewells() override { return agent_.farewells(); }
 
   // ReportSink
   std::optional<WaitHandle> begin_wait(Wait wait) override;
@@ -67,7 +68,7 @@ class Node : private net::NodeHost, private agent::ReportSink {
   Failpoint failpoint_;
   std::uint64_t granted_ = 0;
   ModeMatrix modes_;
-  agent::AgentCore agent_;
+  agent::AgentRouter agent_;
   agent::TableReporter reporter_;
   lease::LockServer server_;
   std::deque<lease::Outgoing> held_;  ///< messages, some of which wait for the journal

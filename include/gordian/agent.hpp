@@ -45,7 +45,8 @@ struct AgentLimits {
 };
 
 struct AgentOptions {
-  /// ZeroMQ endpoint of the coordinator, such as "tcp://127.0.0.1:7410" or "ipc:///run/gordian.sock".
+  /// ZeroMQ endpoint of the coordinator, such as "tcp://127.0.0.1:7410" or "ipc:///run/gordian.sock". Of several that share
+  /// the graph: some of them, separated by commas; whichever answers names the others.
   std::string coordinator = "tcp://127.0.0.1:7410";
   SiteId site;
   std::string engine = "custom";  ///< what kind of engine this is, shown to people
@@ -134,6 +135,8 @@ struct AgentStatus {
   std::uint64_t slow_callbacks = 0;  ///< callbacks that ran longer than AgentOptions::callback_warn
   std::uint64_t limit_reached = 0;   ///< reports refused because of a limit
   std::size_t groups = 0;            ///< standing holder groups, published or not
+  std::size_t coordinators = 0;      ///< that share the graph, as far as is known
+  std::size_t connected_to = 0;      ///< those of them that have accepted this agent
 };
 
 /// Thread-safe: every function may be called from any thread. No function blocks on the network.

@@ -16,12 +16,14 @@ std::uint64_t number_of(GroupHandle group) { return static_cast<std::uint64_t>(g
 
 // --- Reports ---
 
-tl::expected<GroupHandle, AgentError> AgentCore::begin_group(std::string resource, std::string mode) {
+tl::expected<GroupHandle, AgentError> AgentCore::begin_group(std::string resource, std::string mode,
+                                                             std::optional<GroupHandle> as) {
   if (groups_.size() >= options_.limits.groups)
     return over_limit(std::to_string(groups_.size() + 1) + " holder groups", options_.limits.groups,
                       "end_group() those that no wait names any more, or raise AgentLimits::groups");
   if (auto fit = check_texts(resource, mode); !fit) return tl::unexpected(fit.error());
-  const auto number = ++last_group_;
+  const auto number = as ? number_of(*as) : last_group_ + 1;
+  last_group_ = std::max(last_group_, number);
   auto& group = groups_[number];
   group.resource = std::move(resource);
   group.mode = std::move(mode);

@@ -71,9 +71,10 @@ void AgentCore::on(const wire::Resync& m, std::int64_t) {
 void AgentCore::on(const wire::Confirm& m, std::int64_t) {
   if (older_epoch(m.epoch, "confirmation")) return;
   if (m.incarnation != options_.incarnation || !options_.engine_confirms) return answer(m);
-  ConfirmCall call{++last_ticket_, {}};
+  ConfirmCall call{next_ticket(), {}};
   for (const auto& edge : m.edges) {
-    if (waits_.contains(edge.sequence) && (call.waits.empty() || call.waits.back() != WaitHandle{edge.sequence}))
+    if ((waits_.contains(edge.sequence) || elsewhere(edge.sequence) != nullptr) &&
+        (call.waits.empty() || call.waits.back() != WaitHandle{edge.sequence}))
       call.waits.push_back(WaitHandle{edge.sequence});
   }
   if (call.waits.empty()) return answer(m);
@@ -92,16 +93,20 @@ void AgentCore::confirm_ready(std::uint64_t ticket) {
   if (auto question = asked_.extract(ticket)) answer(question.mapped());
 }
 
-/// An edge is confirmed if its wait still stands, and its blocker has blocked it without a break since that message.
+/// An edge stands if its wait does, and its blocker has blocked it without a break since that message.
+bool AgentCore::stands(const wire::ConfirmEdge& asked) const {
+  if (const auto* other = elsewhere(asked.sequence)) return other->stands(asked);
+  const auto wait = waits_.find(asked.sequence);
+  if (wait == waits_.end() || !wait->second.published) return false;
+  const auto edge = wait->second.edges.find(asked.blocker);
+  return (edge != wait->second.edges.end() && edge->second.kind == Kind::hard && edge->second.since <= asked.since) ||
+         blocks_by_group(wait->second, asked.blocker, asked.since);
+}
+
 void AgentCore::answer(const wire::Confirm& question) {
   wire::Confirmed reply{question.confirm, {}};
   for (const auto& asked : question.edges) {
-    const auto wait = waits_.find(asked.sequence);
-    const bool stands = question.incarnation == options_.incarnation && wait != waits_.end() && wait->second.published;
-    const auto edge = stands ? wait->second.edges.find(asked.blocker) : decltype(wait->second.edges.end()){};
-    const bool named = stands && edge != wait->second.edges.end() && edge->second.kind == Kind::hard &&
-                       edge->second.since <= asked.since;
-    if (!named && !(stands && blocks_by_group(wait->second, asked.blocker, asked.since)))
+    if (question.incarnation != options_.incarnation || !stands(asked))
       reply.denied.push_back({asked.sequence, asked.blocker});
   }
   ++counters_.confirmations;
@@ -109,6 +114,7 @@ void AgentCore::answer(const wire::Confirm& question) {
 }
 
 bool AgentCore::order_applies(const wire::Abort& order) const {
+  if (const auto* other = elsewhere(order.sequence)) return other->order_applies(order);
   const auto it = waits_.find(order.sequence);
   if (it == waits_.end()) return false;
   if (order.role == wire::Abort::Role::waiting) return it->second.wait.waiter == order.victim;
@@ -138,7 +144,7 @@ void AgentCore::on(const wire::Abort& m, std::int64_t) {
                                         "the engine has not answered " + std::to_string(max_open_calls) + " orders"});
     return;
   }
-  AbortCall call{++last_ticket_,
+  AbortCall call{next_ticket(),
                  {m.incident, m.victim, WaitHandle{m.sequence}, static_cast<AbortOrder::Role>(m.role),
                   static_cast<unsigned>(m.attempt), std::chrono::milliseconds(m.grace_ms), m.reason}};
   ordered_.emplace(call.ticket, m);
@@ -154,8 +160,10 @@ void AgentCore::answer_abort(std::uint64_t ticket, wire::Aborted::Outcome outcom
       done_.push_back(order_key(order.mapped()));
       if (done_.size() > max_done) done_.pop_front();
       // The engine may report the wait's end later; for the coordinator it is over now.
-      if (order.mapped().role == wire::Abort::Role::waiting && order_applies(order.mapped()))
-        end_wait(WaitHandle{order.mapped().sequence});
+      if (order.mapped().role == wire::Abort::Role::waiting && order_applies(order.mapped())) {
+        auto* const other = elsewhere(order.mapped().sequence);
+        (other == nullptr ? *this : *other).end_wait(WaitHandle{order.mapped().sequence});
+      }
       break;
     case wire::Aborted::Outcome::stale: ++counters_.aborts_stale; break;
     case wire::Aborted::Outcome::failed:

@@ -28,7 +28,8 @@ class CoordinatorServer::Impl {
 
   void run() {
     while (!stopping_) {
-      if (wakeup_.sleep({socket_.handle()}, core_.next_tick_us()).message) {
+      void* const handle = socket_.handle();
+      if (wakeup_.sleep({&handle, 1}, core_.next_tick_us()).message) {
         for (int i = 0; i < receive_burst && receive(); ++i) {
         }
       }
