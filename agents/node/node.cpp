@@ -166,7 +166,7 @@ void Node::named(const TxnId& txn) {
 void Node::work(net::NodeSender& out) {
   if (const auto time = now(); time.steady_us >= server_.next_tick_us()) server_.tick(time);
   const auto now_us = net::steady_now_us();
-  out.change(agent_.take_link_changes());
+  out.change(agent_.take_link_changes(now_us));
   std::optional<agent::LinkId> broken;  // once one of a link's messages is lost, those behind it must not arrive
   for (const auto& message : agent_.take_outgoing(now_us)) {
     if (message.link == broken || out.to_coordinator(message)) continue;

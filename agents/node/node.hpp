@@ -42,7 +42,7 @@ class Node : private net::NodeHost, private agent::ReportSink {
   void garbled(const std::string& what) override;
   void work(net::NodeSender& out) override;
   std::int64_t next_due_us() override;
-  std::vector<agent::LinkChange> link_changes() override { return agent_.take_link_changes(); }
+  std::vector<agent::LinkChange> link_changes(std::int64_t now_us) override { return agent_.take_link_changes(now_us); }
   std::vector<agent::LinkMessage> farewells() override { return agent_.farewells(); }
 
   // ReportSink

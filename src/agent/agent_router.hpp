@@ -71,7 +71,7 @@ class AgentRouter final : private Cores {
 
   // The network's side. Of a link that was hung up everything is ignored.
   /// Connections to open and close, in order. To be asked before take_outgoing().
-  [[nodiscard]] std::vector<LinkChange> take_link_changes();
+  [[nodiscard]] std::vector<LinkChange> take_link_changes(std::int64_t now_us);
   void receive(LinkId link, const wire::ToAgent& message, std::int64_t now_us);
   void send_failed(LinkId link, std::int64_t now_us);
   [[nodiscard]] std::vector<LinkMessage> take_outgoing(std::int64_t now_us);
@@ -133,7 +133,7 @@ class AgentRouter final : private Cores {
   std::optional<wire::MemberMap> map_;
   std::vector<AgentCore*> owners_;       ///< by place in the map; one alone: one
   std::set<std::string> complained_of_;  ///< coordinators with another map, told of once
-  std::int64_t heard_us_;                ///< when a session was last seen online
+  std::int64_t heard_us_;                ///< when a session was last seen online, or all given endpoints were tried
   AgentStatus gone_;                     ///< what the sessions that ended have counted
 
   std::uint64_t last_sequence_ = 0;

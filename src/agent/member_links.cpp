@@ -173,14 +173,14 @@ void AgentRouter::send_failed(LinkId id, std::int64_t now_us) {
   if (auto* const link = find(id)) link->core->send_failed(now_us);
 }
 
-std::vector<LinkChange> AgentRouter::take_link_changes() { return std::exchange(link_changes_, {}); }
+std::vector<LinkChange> AgentRouter::take_link_changes(std::int64_t now_us) {
+  const bool dial_again = now_us >= heard_us_ + lost_after_us && gave_up();
+  if (dial_again) dial_all_given(now_us);
+  if (dial_again || online()) heard_us_ = now_us;
+  return std::exchange(link_changes_, {});
+}
 
 std::vector<LinkMessage> AgentRouter::take_outgoing(std::int64_t now_us) {
-  if (online()) {
-    heard_us_ = now_us;
-  } else if (now_us >= heard_us_ + lost_after_us && gave_up()) {
-    dial_all_given(now_us);
-  }
   std::vector<LinkMessage> out;
   for (auto& link : links_) {
     if (link.endpoint.empty()) continue;  // there is no coordinator

@@ -106,9 +106,9 @@ class SharedAgent : public net::LinkHost, public std::enable_shared_from_this<Sh
   void garbled(const std::string& what) override {
     log(AgentCallbacks::Level::warn, "coordinator not understood: " + what);
   }
-  std::vector<agent::LinkChange> link_changes() override {
+  std::vector<agent::LinkChange> link_changes(std::int64_t now_us) override {
     const std::lock_guard lock(mutex_);
-    return core_.take_link_changes();
+    return core_.take_link_changes(now_us);
   }
   std::vector<agent::LinkMessage> outgoing(std::int64_t now_us) override {
     report_slow_callback(now_us);

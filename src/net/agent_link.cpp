@@ -15,7 +15,7 @@ class AgentLink::Impl {
   Impl(const std::string& routing_id, LinkHost& host) : host_(host), sockets_(routing_id) {}
 
   tl::expected<void, std::string> start() {
-    if (auto connected = sockets_.change(host_.link_changes()); !connected) return connected;
+    if (auto connected = sockets_.change(host_.link_changes(steady_now_us())); !connected) return connected;
     thread_ = std::thread([this] { run(); });
     return {};
   }
@@ -32,7 +32,7 @@ class AgentLink::Impl {
   void run() {
     std::vector<void*> handles;
     while (!stopping_) {
-      if (auto changed = sockets_.change(host_.link_changes()); !changed) host_.garbled(changed.error());
+      if (auto changed = sockets_.change(host_.link_changes(steady_now_us())); !changed) host_.garbled(changed.error());
       send_all(host_.outgoing(steady_now_us()));
       handles.clear();
       sockets_.add_handles(handles);

@@ -24,7 +24,7 @@ class LinkHost {
   /// A message that was none, or an endpoint: what was wrong with it.
   virtual void garbled(const std::string& what) = 0;
   /// Connections to open and close; asked before outgoing().
-  virtual std::vector<agent::LinkChange> link_changes() = 0;
+  virtual std::vector<agent::LinkChange> link_changes(std::int64_t now_us) = 0;
   virtual std::vector<agent::LinkMessage> outgoing(std::int64_t now_us) = 0;
   virtual void send_failed(agent::LinkId link, std::int64_t now_us) = 0;
   /// When to ask for outgoing() again at the latest; called right before the link sleeps.

@@ -2,6 +2,7 @@
 
 #include <atomic>
 
+#include "net/clock.hpp"
 #include "net/coordinator_sockets.hpp"
 #include "net/wakeup.hpp"
 #include "wire/codec.hpp"
@@ -22,7 +23,7 @@ class NodeReactor::Impl : public NodeSender {
 
   tl::expected<void, std::string> run(NodeHost& host) {
     host_ = &host;
-    if (auto connected = coordinators_.change(host.link_changes()); !connected) return connected;
+    if (auto connected = coordinators_.change(host.link_changes(steady_now_us())); !connected) return connected;
     while (!stopping_) {
       const auto woken = sleep(host.next_due_us());
       if (woken.message) {

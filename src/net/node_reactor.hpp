@@ -44,7 +44,7 @@ class NodeHost {
   /// Asked right before the reactor sleeps.
   virtual std::int64_t next_due_us() = 0;
   /// Connections to open before anything else.
-  virtual std::vector<agent::LinkChange> link_changes() = 0;
+  virtual std::vector<agent::LinkChange> link_changes(std::int64_t now_us) = 0;
   /// The last messages to coordinators before the reactor ends.
   virtual std::vector<agent::LinkMessage> farewells() = 0;
 };
