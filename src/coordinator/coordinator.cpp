@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "coordinator/outbox.hpp"
+#include "coordinator/peers.hpp"
 #include "coordinator/resolution.hpp"
 #include "coordinator/sites.hpp"
 #include "graph/wait_for_graph.hpp"
@@ -19,7 +20,8 @@ class Coordinator::Impl {
         epoch_(options_.epoch),
         started_us_(now.steady_us),
         sites_(options_, epoch_, graph_, out_, now),
-        resolution_(options_, epoch_, graph_, sites_, out_, now) {}
+        peers_(options_, out_, now),
+        resolution_(options_, epoch_, graph_, sites_, peers_, out_, now) {}
 
   void receive(const PeerId& peer, const wire::FromAgent& message, Time now) {
     out_.count("messages");
@@ -35,11 +37,12 @@ class Coordinator::Impl {
     follow_up(now);
   }
 
-  void receive(const PeerId& peer, const wire::FromPeer& message, Time) {
-    if (options_.map.members.empty())
+  void receive(const PeerId& peer, const wire::FromPeer& message, Time now) {
+    if (peers_.alone())
       return refused(peer, {wire::Error::Code::malformed, "message of coordinator '" + message.member +
                                                               "', but this one shares its graph with nobody"});
-    out_.count("peer_messages");
+    if (const auto from = peers_.admit(peer, message, now)) resolution_.receive(*from, message.message, now);
+    follow_up(now);
   }
 
   void refused(const PeerId& peer, const wire::Error& error) {
@@ -53,12 +56,13 @@ class Coordinator::Impl {
 
   void tick(Time now) {
     sites_.tick(now);
+    peers_.tick(now);
     follow_up(now);
     resolution_.tick(now);
   }
 
   [[nodiscard]] std::int64_t next_tick_us() const {
-    return std::min(sites_.next_tick_us(), resolution_.next_tick_us());
+    return std::min({sites_.next_tick_us(), resolution_.next_tick_us(), peers_.next_tick_us()});
   }
 
   [[nodiscard]] StatusView status(Time now) const {
@@ -82,6 +86,8 @@ class Coordinator::Impl {
     view.counters = out_.counters;
     view.counters["graph_changes"] = graph_.edge_changes();
     view.counters["search_steps"] = resolution_.search_steps();
+    resolution_.add_counters(view.counters);
+    view.members = peers_.views(now);
     return view;
   }
 
@@ -155,6 +161,7 @@ class Coordinator::Impl {
   std::int64_t started_us_;
   graph::WaitForGraph graph_;
   Sites sites_;
+  Peers peers_;
   Resolution resolution_;
 };
 

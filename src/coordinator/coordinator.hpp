@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "coordinator/views.hpp"
+#include "detect/edge_chaser.hpp"
 #include "detect/victims.hpp"
 #include "wire/messages.hpp"
 #include "wire/peer_messages.hpp"
@@ -57,6 +58,7 @@ struct Options {
   wire::MemberMap map;                            ///< all coordinators that share the graph; none: this one alone
   std::string member;                             ///< this one's name in the map
   std::uint64_t instance = 1;                     ///< grows with every start
+  detect::EdgeChaser::Options chasing;
   bool record = false;                            ///< emit Applied events
   Limits limits;
 };

@@ -108,6 +108,7 @@ void Sites::begin_session(Site& site, const PeerId& peer, const wire::Hello& hel
   if (const auto other = peers_.find(peer); other != peers_.end() && other->second != &site)
     end_session(*other->second);
   if (hello.incarnation != site.incarnation) {
+    site.last_sequence = 0;
     drop_waits(site);
     lost_.push_back(site.slot);  // its numbers name other waits from now on: nothing asked under the old ones is open
     if (!joined) out_.events.emplace_back(SiteChanged{site.id, SiteChanged::What::lost});
@@ -285,6 +286,7 @@ void Sites::apply(Site& site, const wire::WaitChange& change, std::uint64_t numb
   for (const auto group : change.wait.groups) groups.push_back(static_cast<std::uint64_t>(group));
   if (const auto begun = graph_.begin_wait(ref, change.wait.waiter, hard, groups); !begun)
     return graph_full(site, begun.error(), "a wait");
+  site.last_sequence = std::max(site.last_sequence, change.sequence);
   site.waits.insert_or_assign(change.sequence, Standing{change.wait, number, now.steady_us - change.wait.age.count()});
   touched_.emplace_back(ref);
   record(site, change);
@@ -348,16 +350,36 @@ void merge(TxnInfo& known, const TxnInfo& said, bool first) {
   if (known.label.empty()) known.label = said.label;
 }
 
-TxnInfo Sites::info(const TxnId& txn) const {
-  TxnInfo known;
-  bool first = true;
+void Sites::describe(const TxnId& txn, std::vector<wire::Described>& described) const {
   for (const auto& [id, site] : sites_) {
     const auto it = site.infos.find(txn);
-    if (it == site.infos.end()) continue;
-    merge(known, it->second, first);
-    first = false;
+    if (it != site.infos.end()) described.push_back({txn, id, it->second});
   }
-  return known;
+}
+
+TxnInfo Sites::info(const TxnId& txn, std::span<const wire::Described> also) const {
+  std::vector<wire::Described> described;
+  describe(txn, described);
+  for (const auto& other : also) {
+    const auto known = [&](const wire::Described& one) { return one.site == other.site; };
+    if (other.txn == txn && std::ranges::none_of(described, known)) described.push_back(other);
+  }
+  std::ranges::sort(described, {}, &wire::Described::site);
+  TxnInfo all;
+  for (std::size_t i = 0; i < described.size(); ++i) merge(all, described[i].info, i == 0);
+  return all;
+}
+
+std::optional<graph::SiteSlot> Sites::live_slot(const SiteId& id, std::uint64_t incarnation) const {
+  const auto it = sites_.find(id);
+  if (it == sites_.end() || it->second.peer.empty() || it->second.incarnation != incarnation) return std::nullopt;
+  return it->second.slot;
+}
+
+SeenSequences Sites::seen_sequences() const {
+  SeenSequences seen;
+  for (const auto* site : by_slot_) seen.push_back(site == nullptr ? 0 : site->last_sequence);
+  return seen;
 }
 
 bool Sites::degraded() const {

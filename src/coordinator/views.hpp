@@ -25,6 +25,14 @@ struct SiteView {
   bool resolve_local_deadlocks = true;
 };
 
+/// A coordinator that shares the graph.
+struct MemberView {
+  std::string name;
+  std::string endpoint;
+  bool self;
+  bool alive;  ///< heard of within the lease
+};
+
 struct StatusView {
   std::string version;
   std::uint64_t epoch = 0;
@@ -37,6 +45,7 @@ struct StatusView {
   std::size_t waits = 0;
   std::size_t edges = 0;
   std::size_t groups = 0;
+  std::vector<MemberView> members;                ///< of the map; none: this coordinator is alone
   std::map<std::string, std::uint64_t> counters;  ///< name → count since start
 };
 

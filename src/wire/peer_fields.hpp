@@ -58,6 +58,7 @@ void fields(Of<Release> auto& m, auto&& f) { f("number", m.number); }
 void fields(Of<GlobalEdge> auto& t, auto&& f) {
   f("waiter", t.waiter), f("blocker", t.blocker), f("site", t.site), f("incarnation", t.incarnation);
   f("sequence", t.sequence), f("since", t.since), f("kind", t.kind), f("need", t.need), f("alone", t.alone);
+  f("age_us", t.age_us);
 }
 void fields(Of<Described> auto& t, auto&& f) {
   f("txn", t.txn), f("site", t.site), f("start", t.info.start), f("priority", t.info.priority);

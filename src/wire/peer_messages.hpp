@@ -31,6 +31,7 @@ struct GlobalEdge {
   Kind kind = Kind::hard;
   std::uint64_t need = 0;  ///< of the wait: 0 all of its blockers, else so many of them
   bool alone = false;      ///< it is the only edge of its waiter
+  std::uint64_t age_us = 0;  ///< of the wait, when the message was made: the youngest is the request that came last
 
   friend bool operator==(const GlobalEdge&, const GlobalEdge&) = default;
 };

@@ -136,7 +136,7 @@ TEST_CASE("what is malformed is named") {
       {"c0", "message: expected an array [version, type, …]"},
       {"9101", "message: expected an array [version, type, …]"},
       {"9201a161", "message: expected a type code as second element"},
-      {"920163", "message: type 99 is none that a coordinator takes"},
+      {"92015f", "message: type 95 is none that a coordinator takes"},
       {"930102" "05", "Heartbeat: field 'number' is missing (element 3)"},
       {"940102a10505", "Heartbeat.incarnation: found a string, expected an unsigned integer"},
       {"94010205ff", "Heartbeat.number: found a negative integer, expected an unsigned integer"},
