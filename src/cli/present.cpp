@@ -60,7 +60,8 @@ std::string members_table(const StatusView& status) {
   Table table;
   table.add({"COORDINATOR", "STATE", "ENDPOINT"});
   for (const auto& member : status.members)
-    table.add({cell(member.name) + (member.self ? " (asked)" : ""), member.alive ? "alive" : "away", cell(member.endpoint)});
+    table.add(
+        {cell(member.name) + (member.self ? " (asked)" : ""), member.alive ? "alive" : "away", cell(member.endpoint)});
   return table.text() + "\n";
 }
 

@@ -19,7 +19,7 @@ struct Settings {
   std::string history;        ///< empty: in memory only
   std::uint64_t max_history = store::History::default_incidents_max;
   MemberSettings members;  ///< but for `listen`
-  std::string record;  ///< empty: nothing is recorded
+  std::string record;      ///< empty: nothing is recorded
   std::string log_level = "info";
   std::string log_format = "text";
 

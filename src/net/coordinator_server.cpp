@@ -108,7 +108,8 @@ tl::expected<CoordinatorServer, std::string> CoordinatorServer::bind(const Serve
   if (!socket) return tl::unexpected(socket.error());
   auto peers = PeerSockets::connect(core.map, core.member, core.instance, options.message_bytes);
   if (!peers) return tl::unexpected(peers.error());
-  return CoordinatorServer(std::make_unique<Impl>(std::move(*socket), std::move(*peers), options, std::move(core), std::move(hooks)));
+  return CoordinatorServer(
+      std::make_unique<Impl>(std::move(*socket), std::move(*peers), options, std::move(core), std::move(hooks)));
 }
 
 CoordinatorServer::CoordinatorServer(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}

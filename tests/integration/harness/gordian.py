@@ -124,6 +124,8 @@ class Cluster:
 
     def start(self, name, *more):
         """Starts it, or starts it again, with the history it had."""
+        if name in self.members:
+            self.members[name].close()
         peers = [argument for other in self.names for argument in ("--peer", f"{other}={self.endpoint(other)}")]
         self.members[name] = Gordiand("--member", name, *peers, *self.arguments, *more, listen=self.endpoint(name),
                                       history=str(self.folder / f"{name}.db"))
@@ -151,9 +153,12 @@ class Cluster:
         return self
 
     def __exit__(self, *_):
-        for member in self.members.values():
-            member.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            with contextlib.ExitStack() as stack:  # so that all are stopped, even if one ends badly
+                for member in self.members.values():
+                    stack.push(member.__exit__)
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class PostgresAgent(Program):
