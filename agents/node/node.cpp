@@ -28,6 +28,7 @@ agent::Options agent_options(const Settings& settings, std::uint64_t incarnation
           .label = settings.label,
           .software = "gordian " GORDIAN_VERSION,
           .publish_after_us = settings.publish_after.count(),
+          .engine_reorders = true,
           .limits = limits};
 }
 
@@ -113,6 +114,8 @@ void Node::carry_out_orders() {
   for (const auto& call : agent_.take_upcalls()) {
     if (const auto* order = std::get_if<agent::AbortCall>(&call)) {
       carry_out(*order);
+    } else if (const auto* reorder = std::get_if<agent::ReorderCall>(&call)) {
+      carry_out(*reorder);
     } else if (const auto* note = std::get_if<agent::Note>(&call)) {
       const auto level = note->level == AgentCallbacks::Level::debug  ? spdlog::level::debug
                          : note->level == AgentCallbacks::Level::info ? spdlog::level::info
@@ -135,6 +138,16 @@ void Node::carry_out(const agent::AbortCall& call) {
                       done ? "" : "the wait was over");
 }
 
+void Node::carry_out(const agent::ReorderCall& call) {
+  const ReorderOrder& order = call.order;
+  const auto wait = reporter_.find(order.wait);
+  const bool done = wait && server_.reorder(wait->resource, wait->number, order.ahead_of, now());
+  log_->debug("order to go ahead of {} at {} for incident {}: {}", order.ahead_of.str(),
+              wait ? text::visible(wait->resource) : "-", order.incident, done ? "done" : "too late");
+  agent_.answer_reorder(call.ticket, done ? wire::Aborted::Outcome::done : wire::Aborted::Outcome::stale,
+                        done ? "" : "it is not behind that request any more");
+}
+
 // --- Reports ---
 
 void Node::complain(const AgentError& error) {
@@ -150,8 +163,8 @@ std::optional<WaitHandle> Node::begin_wait(Wait wait) {
   return std::nullopt;
 }
 
-std::optional<GroupHandle> Node::begin_group(std::string resource, std::string mode) {
-  const auto group = agent_.begin_group(std::move(resource), std::move(mode));
+std::optional<GroupHandle> Node::begin_group(std::string resource, std::string mode, Kind kind) {
+  const auto group = agent_.begin_group(std::move(resource), std::move(mode), kind);
   if (group) return *group;
   complain(group.error());
   return std::nullopt;

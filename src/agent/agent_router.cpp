@@ -79,9 +79,10 @@ tl::expected<WaitHandle, AgentError> AgentRouter::begin_wait(Wait wait, std::int
   return begun;
 }
 
-tl::expected<void, AgentError> AgentRouter::set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers) {
+tl::expected<void, AgentError> AgentRouter::set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers,
+                                                         std::optional<std::uint32_t> need) {
   const auto at = place(wait);
-  return at.core->set_blockers(WaitHandle{at.sequence}, blockers);
+  return at.core->set_blockers(WaitHandle{at.sequence}, blockers, need);
 }
 
 tl::expected<void, AgentError> AgentRouter::renew_blocker(WaitHandle wait, const TxnId& blocker) {
@@ -94,10 +95,10 @@ void AgentRouter::end_wait(WaitHandle wait) {
   at.core->end_wait(WaitHandle{at.sequence});
 }
 
-tl::expected<GroupHandle, AgentError> AgentRouter::begin_group(std::string resource, std::string mode) {
+tl::expected<GroupHandle, AgentError> AgentRouter::begin_group(std::string resource, std::string mode, Kind kind) {
   std::optional<GroupHandle> begun;
   for (auto& link : links_) {
-    const auto group = link.core->begin_group(resource, mode, begun);
+    const auto group = link.core->begin_group(resource, mode, kind, begun);
     if (!group) {
       if (begun) end_group(*begun);
       return group;
@@ -135,6 +136,9 @@ void AgentRouter::confirm_ready(std::uint64_t ticket) {
 void AgentRouter::answer_abort(std::uint64_t ticket, wire::Aborted::Outcome outcome, std::string text) {
   for (auto& link : links_) link.core->answer_abort(ticket, outcome, text);
 }
+void AgentRouter::answer_reorder(std::uint64_t ticket, wire::Aborted::Outcome outcome, std::string text) {
+  for (auto& link : links_) link.core->answer_reorder(ticket, outcome, text);
+}
 
 std::vector<Upcall> AgentRouter::take_upcalls() {
   auto calls = std::exchange(notes_, {});
@@ -144,6 +148,8 @@ std::vector<Upcall> AgentRouter::take_upcalls() {
         for (auto& wait : confirm->waits) wait = handle(number_of(wait));
       } else if (auto* abort = std::get_if<AbortCall>(&call)) {
         abort->order.wait = handle(number_of(abort->order.wait));
+      } else if (auto* reorder = std::get_if<ReorderCall>(&call)) {
+        reorder->order.wait = handle(number_of(reorder->order.wait));
       } else if (auto* said = std::get_if<Note>(&call); said != nullptr && links_.size() > 1) {
         said->text = (link.member.empty() ? link.endpoint : "coordinator " + link.member) + ": " + said->text;
       }
@@ -162,6 +168,9 @@ void count(AgentStatus& sum, const AgentStatus& one) {
   sum.aborts_failed += one.aborts_failed;
   sum.orders_refused += one.orders_refused;
   sum.limit_reached += one.limit_reached;
+  sum.reorders_done += one.reorders_done;
+  sum.reorders_stale += one.reorders_stale;
+  sum.reorders_failed += one.reorders_failed;
 }
 
 AgentStatus AgentRouter::status() const {

@@ -57,10 +57,12 @@ class AgentRouter final : private Cores {
 
   // The engine's reports and answers: as in AgentCore.
   [[nodiscard]] tl::expected<WaitHandle, AgentError> begin_wait(Wait wait, std::int64_t now_us);
-  tl::expected<void, AgentError> set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers);
+  tl::expected<void, AgentError> set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers,
+                                              std::optional<std::uint32_t> need = std::nullopt);
   tl::expected<void, AgentError> renew_blocker(WaitHandle wait, const TxnId& blocker);
   void end_wait(WaitHandle wait);
-  [[nodiscard]] tl::expected<GroupHandle, AgentError> begin_group(std::string resource, std::string mode);
+  [[nodiscard]] tl::expected<GroupHandle, AgentError> begin_group(std::string resource, std::string mode,
+                                                                  Kind kind = Kind::hard);
   void join_group(GroupHandle group, const TxnId& txn);
   void leave_group(GroupHandle group, const TxnId& txn);
   void end_group(GroupHandle group);
@@ -68,6 +70,7 @@ class AgentRouter final : private Cores {
   void forget(const TxnId& txn);
   void confirm_ready(std::uint64_t ticket);
   void answer_abort(std::uint64_t ticket, wire::Aborted::Outcome outcome, std::string text);
+  void answer_reorder(std::uint64_t ticket, wire::Aborted::Outcome outcome, std::string text);
 
   // The network's side. Of a link that was hung up everything is ignored.
   /// Connections to open and close, in order. To be asked before take_outgoing().

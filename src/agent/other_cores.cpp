@@ -1,4 +1,5 @@
 // What a core has to do with the agent's other cores: see class Cores. Nothing of it runs where there is one coordinator.
+#include <algorithm>
 #include <utility>
 
 #include "agent/agent_core.hpp"
@@ -28,6 +29,8 @@ Wait AgentCore::withdraw(std::uint64_t sequence, std::int64_t now_us) {
   Wait wait = standing.wait;
   wait.age = std::chrono::microseconds(now_us - standing.began_us);
   for (const auto& [txn, edge] : standing.edges) wait.blockers.push_back({txn, edge.kind});
+  // Of how many there were it may have named itself.
+  wait.need = std::min(wait.need, static_cast<std::uint32_t>(wait.blockers.size()));
   std::erase_if(wait.groups, [this](GroupHandle group) { return standing_group(group) == nullptr; });
   erase_wait(it);
   return wait;
@@ -38,7 +41,7 @@ void AgentCore::know_what_is_known_to(const AgentCore& other) {
   for (const auto& [number, group] : other.groups_) {
     if (group.ended) continue;
     auto& same = groups_[number];
-    same.resource = group.resource, same.mode = group.mode;
+    same.resource = group.resource, same.mode = group.mode, same.kind = group.kind;
     same.members = group.members;  // since when they are is told when a wait that names the group is published
     same.overfull = group.overfull;
   }

@@ -145,7 +145,7 @@ class Coordinator::Impl {
     const auto shown = std::min(members.size(), GraphView::members_max);
     const auto end = members.begin() + static_cast<std::ptrdiff_t>(shown);
     std::partial_sort(members.begin(), end, members.end());
-    GroupView view{site.id, GroupHandle{number}, group.resource, group.mode, {}, members.size()};
+    GroupView view{site.id, GroupHandle{number}, group.resource, group.mode, {}, members.size(), group.kind};
     for (auto member = members.begin(); member != end; ++member) view.members.push_back(std::move(member->second));
     return view;
   }

@@ -59,7 +59,7 @@ struct Options {
   std::string member;                             ///< this one's name in the map
   std::uint64_t instance = 1;                     ///< grows with every start
   detect::EdgeChaser::Options chasing;
-  bool record = false;                            ///< emit Applied events
+  bool record = false;  ///< emit Applied events
   Limits limits;
 };
 

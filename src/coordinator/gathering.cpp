@@ -13,6 +13,13 @@ constexpr std::int64_t pause_us = 5'000;  ///< after the first refusal; doubles
 
 std::int64_t us(std::chrono::milliseconds ms) { return std::chrono::microseconds(ms).count(); }
 
+/// A start of its own numbers its probes above those of the starts before.
+detect::EdgeChaser::Options chasing(const Options& options) {
+  auto chasing = options.chasing;
+  chasing.first_round = options.instance << 20;
+  return chasing;
+}
+
 std::vector<TxnId> waiters(const std::vector<wire::GlobalEdge>& edges) {
   std::vector<TxnId> txns;
   for (const auto& edge : edges) txns.push_back(edge.waiter);
@@ -44,7 +51,7 @@ Gathering::Gathering(const Options& options, const graph::WaitForGraph& graph, c
       peers_(peers),
       out_(out),
       names_(sites),
-      chaser_(graph, names_, options.map, peers.self(), options.chasing) {}
+      chaser_(graph, names_, options.map, peers.self(), chasing(options)) {}
 
 void Gathering::follow(const std::vector<Touched>& touched, Time now) {
   if (peers_.alone()) return;
@@ -59,7 +66,7 @@ void Gathering::follow(const std::vector<Touched>& touched, Time now) {
     const auto group = graph_.find_group(joined.group);
     if (!group || graph_.in_edges(*group).empty()) continue;
     if (peers_.owned(joined.txn)) {
-      chaser_.poke(joined.txn, now.steady_us);
+      chaser_.poke(joined.txn);
     } else {
       peers_.send(peers_.owner(joined.txn), wire::Poke{joined.txn});
     }
@@ -86,7 +93,7 @@ void Gathering::receive(std::size_t, const wire::Probe& m, Time now) {
 
 void Gathering::receive(std::size_t, const wire::Poke& m, Time now) {
   names_.set_now(now.steady_us);
-  chaser_.poke(m.txn, now.steady_us);
+  chaser_.poke(m.txn);
   send_out(now);
 }
 

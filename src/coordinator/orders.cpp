@@ -62,16 +62,13 @@ Incident Resolution::describe(const Pending& pending, const detect::Victims& cho
                 std::to_string(last_incident_);
   incident.found_unix_us = pending.found.unix_us;
   incident.policy = detect::name(options_.policy);
-  incident.why = chosen.why;
-  incident.victims = chosen.victims;
   incident.confirm_us = now.steady_us - pending.found.steady_us;
-  for (const auto& txn : pending.candidate.members()) {
-    const bool victim = std::find(chosen.victims.begin(), chosen.victims.end(), txn) != chosen.victims.end();
-    incident.txns.push_back({txn, sites_.info(txn, pending.described), victim});
-  }
+  for (const auto& txn : pending.candidate.members())
+    incident.txns.push_back({txn, sites_.info(txn, pending.described)});
+  name_victims(incident, chosen);
   for (const auto& e : pending.candidate.edges) {
     const auto& site = sites_.at(e.site);
-    IncidentEdge edge{e.waiter, e.blocker, {site.id, site.incarnation, e.sequence}, {}, {}, {}, 0};
+    IncidentEdge edge{e.waiter, e.blocker, {site.id, site.incarnation, e.sequence}, {}, {}, {}, 0, e.kind};
     const auto remote = pending.details.find({e.site, e.sequence});
     if (const auto* standing = sites_.find({e.site, e.sequence}); standing != nullptr) {
       edge.resource = standing->wait.resource, edge.mode = standing->wait.mode, edge.detail = standing->wait.detail;
@@ -86,52 +83,78 @@ Incident Resolution::describe(const Pending& pending, const detect::Victims& cho
   return incident;
 }
 
+/// With a reorder nobody dies now; should it leave a deadlock, that one is found as another incident.
+void Resolution::name_victims(Incident& incident, const detect::Victims& chosen) const {
+  incident.why = chosen.why;
+  if (chosen.reorder.empty()) incident.victims = chosen.victims;
+  for (auto& member : incident.txns)
+    member.victim = std::find(incident.victims.begin(), incident.victims.end(), member.txn) != incident.victims.end();
+}
+
 // --- Orders ---
 
-void Resolution::open_case(std::uint64_t confirm, const Pending& pending, Time now) {
-  const auto chosen = detect::choose_victims(
-      pending.candidate.edges, [&](const TxnId& txn) { return info(txn, pending.described); }, options_.policy,
-      options_.weights);
+void Resolution::open_case(std::uint64_t confirm, Pending pending, Time now) {
+  const auto chosen = choose(pending);
   const auto number = ++last_incident_;
   auto incident = describe(pending, chosen, now);
-  Case open{incident.id,
-            "deadlock " + incident.id + ": " + incident.why,
-            pending.found,
-            touched_by(pending.candidate),
-            {},
-            sites_.seen_sequences(),
-            confirm,
-            {},
-            {},
-            0};
-  for (const auto& victim : chosen.victims) open.victims[victim] = {};
-  if (chosen.victims.empty()) {
-    incident.outcome = Incident::Outcome::unresolved;
-    incident.steps.push_back({incident.confirm_us, "confirmed; nobody may be aborted: " + listed(chosen.unresolved)});
-    out_.count("incidents_unresolved");
-    out_.note(Note::Level::error, "incident " + incident.id + ": a deadlock of " + listed(chosen.unresolved) +
-                                      " that may not be aborted; end one of them by hand");
-    left_alone_.insert(digest(pending.candidate));  // told once is enough, as long as it stands
-    if (!peers_.alone()) peers_.send_to_others(wire::Release{confirm});
-    keep(std::move(incident));
-    return publish(number);
+  cases_.emplace(number, Case{.id = incident.id,
+                              .reason = "deadlock " + incident.id + ": " + incident.why,
+                              .found = pending.found,
+                              .waits = touched_by(pending.candidate),
+                              .seen = sites_.seen_sequences(),
+                              .confirm = confirm});
+  keep(std::move(incident));
+  if (!chosen.reorder.empty()) {
+    order_reorders(number, std::move(pending), chosen.reorder, now);
+  } else if (chosen.victims.empty()) {
+    leave_unresolved(number, pending.candidate, chosen, now);
+  } else {
+    order_aborts(number, pending.candidate, chosen, now);
   }
+  publish(number);
+}
+
+detect::Victims Resolution::choose(const Pending& pending) const {
+  auto edges = pending.candidate.edges;
+  for (auto& e : edges) {
+    if (unmovable_.contains({{e.site, e.sequence}, e.blocker})) e.kind = Kind::hard;
+  }
+  return detect::choose_victims(
+      edges, [&](const TxnId& txn) { return info(txn, pending.described); }, options_.policy, options_.weights);
+}
+
+/// Nobody may be aborted: the incident is told, and that is all.
+void Resolution::leave_unresolved(std::uint64_t number, const detect::Candidate& candidate,
+                                  const detect::Victims& chosen, Time now) {
+  auto& incident = incidents_.at(number);
+  incident.outcome = Incident::Outcome::unresolved;
+  step(number, "confirmed; nobody may be aborted: " + listed(chosen.unresolved), now);
+  out_.count("incidents_unresolved");
+  out_.note(Note::Level::error, "incident " + incident.id + ": a deadlock of " + listed(chosen.unresolved) +
+                                    " that may not be aborted; end one of them by hand");
+  left_alone_.insert(digest(candidate));  // told once is enough, as long as it stands
+  if (!peers_.alone()) peers_.send_to_others(wire::Release{cases_.at(number).confirm});
+  cases_.erase(number);
+}
+
+void Resolution::order_aborts(std::uint64_t number, const detect::Candidate& candidate, const detect::Victims& chosen,
+                              Time now) {
   out_.count("incidents");
   out_.count("victims", chosen.victims.size());
-  out_.note(Note::Level::info, "incident " + incident.id + ": deadlock of " + listed(pending.candidate.members()) +
+  out_.note(Note::Level::info, "incident " + incidents_.at(number).id + ": deadlock of " + listed(candidate.members()) +
                                    "; victim " + listed(chosen.victims) + ": " + chosen.why);
-  cases_.emplace(number, std::move(open));
-  keep(std::move(incident));
   step(number, "confirmed by every site; victim " + listed(chosen.victims), now);
   for (const auto& victim : chosen.victims) {
+    cases_.at(number).victims[victim] = {};
     condemned_.emplace(victim, number);
+  }
+  for (const auto& victim : chosen.victims) {
     std::set<graph::WaitRef> waits;
-    for (const auto& e : pending.candidate.edges) {
+    for (const auto& e : candidate.edges) {
       if (e.waiter == victim) waits.insert({e.site, e.sequence});
     }
     for (const auto& wait : waits) give_order(number, victim, wait, wire::Abort::Role::waiting, 0, now);
   }
-  publish(number);
 }
 
 void Resolution::give_order(std::uint64_t incident, const TxnId& victim, graph::WaitRef wait, wire::Abort::Role role,
@@ -190,6 +213,8 @@ void Resolution::order_branches(std::uint64_t incident, const TxnId& victim, Tim
 }
 
 void Resolution::aborted(const Site& site, const wire::Aborted& reply, Time now) {
+  if (const auto found = reorders_.find(reply.order); found != reorders_.end() && found->second.wait.site == site.slot)
+    return reordered(reorders_.extract(found).mapped(), reply, now);
   const auto it = orders_.find(reply.order);
   if (it == orders_.end() || it->second.wait.site != site.slot) return out_.count("stale_messages");
   const auto order = std::move(orders_.extract(it).mapped());

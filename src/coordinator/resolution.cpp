@@ -65,6 +65,7 @@ void Resolution::full_pass(Time now) {
   const auto stretch = 1 + static_cast<std::int64_t>(graph_.wait_count()) / waits_per_interval;
   next_pass_us_ = now.steady_us + us(options_.full_pass_interval) * stretch;
   std::erase_if(unabortable_, [&](const auto& entry) { return entry.second <= now.steady_us; });
+  std::erase_if(unmovable_, [&](const auto& entry) { return entry.second <= now.steady_us; });
   if (graph_.wait_count() == 0) return;
   out_.count("full_passes");
   refusals_.clear();
@@ -181,9 +182,16 @@ void Resolution::ask(detect::Candidate candidate, const SinceOf& since, std::vec
                      Time now) {
   const auto number = ++last_confirm_;
   std::map<graph::SiteSlot, std::vector<wire::ConfirmEdge>> questions;
-  for (const auto& e : candidate.edges) questions[e.site].push_back({e.sequence, e.blocker, since(e)});
-  Pending pending{std::move(candidate), now, now.steady_us + us(options_.confirm_timeout), {}, {},
-                  std::move(described), {}};
+  std::map<graph::WaitRef, std::uint64_t> asked_since;
+  for (const auto& e : candidate.edges) {
+    const auto number_asked = since(e);
+    questions[e.site].push_back({e.sequence, e.blocker, number_asked});
+    auto& of_wait = asked_since[{e.site, e.sequence}];
+    of_wait = std::max(of_wait, number_asked);
+  }
+  Pending pending{
+      std::move(candidate),  now, now.steady_us + us(options_.confirm_timeout), {}, {}, std::move(described), {},
+      std::move(asked_since)};
   for (auto& [slot, edges] : questions) {
     const auto& site = sites_.at(slot);
     pending.unanswered.insert(slot);
@@ -208,10 +216,24 @@ void Resolution::reconsider(const std::vector<Touched>& also, Time now) {
   consider({again.begin(), again.end()}, now);
 }
 
-bool Resolution::stands(const detect::CandidateEdge& edge) const {
+/// Is the edge in the graph as it was asked about? A wait for some of several must not have been reported anew: another
+/// blocker is another way out.
+bool Resolution::stands(const detect::CandidateEdge& edge, const Pending& pending) const {
   if (!peers_.alone() && !peers_.owned(edge.waiter)) return true;  // for its owner's agent to know
   const auto wait = graph_.find_wait({edge.site, edge.sequence});
-  return wait && graph_.waits_for(*wait, edge.blocker);
+  const auto blocker = graph_.find_txn(edge.blocker);
+  if (!wait || !blocker) return false;
+  const graph::WaitRef ref{edge.site, edge.sequence};
+  if (graph_.need(*wait) != graph::need_all && sites_.find(ref)->number > pending.asked_since.at(ref)) return false;
+  const auto edges = graph_.edges(*wait);
+  return std::any_of(edges.begin(), edges.end(), [&](graph::EdgeSlot e) {
+    const auto to = graph_.target(e);
+    return graph_.kind(e) == edge.kind && (to == *blocker || (graph_.is_group(to) && graph_.is_member(to, *blocker)));
+  });
+}
+
+bool Resolution::stands(const Pending& pending) const {
+  return std::ranges::all_of(pending.candidate.edges, [&](const auto& e) { return stands(e, pending); });
 }
 
 void Resolution::confirmed(const Site& site, const wire::Confirmed& reply, Time now) {
@@ -222,8 +244,7 @@ void Resolution::confirmed(const Site& site, const wire::Confirmed& reply, Time 
   release(reply.confirm, denied);
   // What was denied is on its way as a change; what remains may be a deadlock without it.
   out_.count("candidates_denied");
-  const bool still = std::ranges::all_of(denied.candidate.edges, [&](const auto& e) { return stands(e); });
-  reconsider(still ? std::vector<Touched>{} : touched_by(denied.candidate), now);
+  reconsider(stands(denied) ? std::vector<Touched>{} : touched_by(denied.candidate), now);
 }
 
 std::vector<Touched> Resolution::touched_by(const detect::Candidate& candidate) {
@@ -237,7 +258,7 @@ void Resolution::proceed(std::uint64_t number, Time now) {
   const auto it = pending_.find(number);
   if (!it->second.unanswered.empty() || !it->second.unreserved.empty()) return;
   auto settled = std::move(pending_.extract(it).mapped());
-  if (!std::ranges::all_of(settled.candidate.edges, [&](const auto& e) { return stands(e); })) {
+  if (!stands(settled)) {
     release(number, settled);
     out_.count("candidates_dissolved");
     return reconsider(touched_by(settled.candidate), now);
@@ -264,6 +285,7 @@ void Resolution::site_lost(graph::SiteSlot slot, Time now) {
     return true;
   });
   for (const auto& order : lost) retry_or_give_up(order, "its agent is gone", false, now);
+  drop_reorders(slot, now);
   reconsider({}, now);
 }
 
@@ -290,6 +312,7 @@ void Resolution::tick(Time now) {
     return true;
   });
   for (const auto& order : late) retry_or_give_up(order, "no answer in time", true, now);
+  repeat_late_reorders(now);
   if (dropped) reconsider({}, now);
   tick_shared(now);
   if (now.steady_us >= next_pass_us_) full_pass(now);

@@ -1,5 +1,5 @@
-// From a candidate to the end of an incident: confirm with every agent concerned, choose victims, order their abort,
-// escalate, and keep the story.
+// From a candidate to the end of an incident: confirm with every agent concerned, order a reorder of queues where that is
+// enough, else choose victims and order their abort, escalate, and keep the story.
 //
 // A candidate's transactions are busy while it is being confirmed, and a victim is condemned until every order about it is
 // settled; a further candidate that touches either is put off, and searched for again afterwards. So nobody is aborted for
@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -59,7 +60,8 @@ class Resolution {
     std::set<graph::SiteSlot> unanswered;
     std::set<std::size_t> unreserved;  ///< members of the map that have not granted their part
     std::vector<wire::Described> described;
-    std::map<graph::WaitRef, wire::WaitDetail> details;  ///< of waits that others own
+    std::map<graph::WaitRef, wire::WaitDetail> details;   ///< of waits that others own
+    std::map<graph::WaitRef, std::uint64_t> asked_since;  ///< number of the message that reported each wait, at least
   };
   /// Since which message of its agent an edge has stood.
   using SinceOf = std::function<std::uint64_t(const detect::CandidateEdge&)>;
@@ -69,6 +71,15 @@ class Resolution {
     TxnId victim;
     graph::WaitRef wait;
     wire::Abort::Role role;
+    unsigned attempt;
+    std::int64_t deadline_us;
+  };
+  /// The same for one that lets a wait jump its queue.
+  struct ReorderOrder {
+    std::uint64_t incident;
+    graph::WaitRef wait;
+    TxnId waiter;
+    TxnId blocker;
     unsigned attempt;
     std::int64_t deadline_us;
   };
@@ -92,6 +103,14 @@ class Resolution {
     std::optional<Reservations::Key> leader;        ///< of another's
     std::set<std::pair<std::size_t, TxnId>> asked;  ///< members that free branches of a victim
     std::int64_t asked_until_us = 0;
+    /// While queues are being reordered instead; its transactions are busy as long.
+    struct Reordering {
+      Pending pending;
+      std::size_t open_orders = 0;
+      std::size_t done = 0;
+      bool failed = false;
+    };
+    std::optional<Reordering> reordering{};
   };
 
   [[nodiscard]] bool busy(const TxnId& txn) const;
@@ -110,7 +129,8 @@ class Resolution {
   [[nodiscard]] static std::vector<Touched> touched_by(const detect::Candidate& candidate);
   void tick_shared(Time now);
   [[nodiscard]] std::optional<detect::Candidate> search(const Touched& touched);
-  [[nodiscard]] bool stands(const detect::CandidateEdge& edge) const;
+  [[nodiscard]] bool stands(const Pending& pending) const;
+  [[nodiscard]] bool stands(const detect::CandidateEdge& edge, const Pending& pending) const;
   void full_pass(Time now);
 
   void on(std::size_t from, const wire::PeerHello&, Time) { (void)from; }
@@ -125,8 +145,14 @@ class Resolution {
   void on(std::size_t from, const wire::BranchesFree& m, Time now);
   void on(std::size_t from, const wire::Release& m, Time now);
 
-  void open_case(std::uint64_t confirm, const Pending& pending, Time now);
+  void open_case(std::uint64_t confirm, Pending pending, Time now);
   [[nodiscard]] Incident describe(const Pending& pending, const detect::Victims& chosen, Time now) const;
+  [[nodiscard]] detect::Victims choose(const Pending& pending) const;
+  void name_victims(Incident& incident, const detect::Victims& chosen) const;
+  void order_aborts(std::uint64_t incident, const detect::Candidate& candidate, const detect::Victims& chosen,
+                    Time now);
+  void leave_unresolved(std::uint64_t incident, const detect::Candidate& candidate, const detect::Victims& chosen,
+                        Time now);
   void give_order(std::uint64_t incident, const TxnId& victim, graph::WaitRef wait, wire::Abort::Role role,
                   unsigned attempt, Time now);
   void each_blocked(graph::Vertex vertex, const std::function<bool(graph::WaitRef)>& f) const;
@@ -134,6 +160,16 @@ class Resolution {
   void ask_for_branches(std::uint64_t incident, const TxnId& victim, Time now);
   void branches_free(std::uint64_t incident, std::size_t member, const TxnId& victim, Time now);
   void retry_or_give_up(const Order& order, const std::string& why, bool may_retry, Time now);
+
+  void order_reorders(std::uint64_t incident, Pending pending, const std::vector<detect::CandidateEdge>& reorder,
+                      Time now);
+  void give_order(ReorderOrder order, Time now);
+  void reordered(const ReorderOrder& order, const wire::Aborted& reply, Time now);
+  void reorder_failed(const ReorderOrder& order, const std::string& why, Time now);
+  void drop_reorders(graph::SiteSlot site, Time now);
+  void settle(const ReorderOrder& order, Time now);
+  void end_reordering(std::uint64_t incident, Time now);
+  void repeat_late_reorders(Time now);
   void settle(const Order& order, Time now);
   void close_if_settled(std::uint64_t incident, Time now);
   void settle(std::uint64_t incident, const TxnId& victim, Time now);
@@ -163,9 +199,12 @@ class Resolution {
   std::map<std::uint64_t, Case> cases_;  ///< by incident number; of others' cases from the top down
   std::uint64_t last_foreign_case_ = std::uint64_t{1} << 63;
   std::map<std::uint64_t, Order> orders_;
+  std::map<std::uint64_t, ReorderOrder> reorders_;  ///< numbered like orders_
   std::uint64_t last_order_ = 0;
   std::unordered_map<TxnId, std::uint64_t> condemned_;   ///< → incident number
   std::unordered_map<TxnId, std::int64_t> unabortable_;  ///< → until when it is not chosen again
+  /// Soft edges that could not be reordered → until when they are taken for hard ones.
+  std::map<std::pair<graph::WaitRef, TxnId>, std::int64_t> unmovable_;
 
   std::map<std::uint64_t, Incident> incidents_;  ///< the newest Limits::incidents_in_memory
   std::uint64_t last_incident_ = 0;

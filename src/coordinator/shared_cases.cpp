@@ -94,8 +94,8 @@ void Resolution::on(std::size_t from, const wire::Reserve& m, Time now) {
     if (peers_.owned(txn)) owned.push_back(txn);
   wire::Reserved reply{m.number, now.steady_us >= granting_from_us_, {}, {}};
   const auto taken = [&](const TxnId& txn) { return busy_.contains(txn) || condemned_.contains(txn); };
-  const auto until_us =
-      now.steady_us + us(options_.confirm_timeout) + us(options_.abort_grace) * (options_.abort_attempts + 1);
+  const auto until_us = now.steady_us + us(options_.confirm_timeout) +
+                        us(options_.abort_grace) * (2 * options_.abort_attempts + 1);  // reorders, then aborts
   reply.granted = reply.granted && std::ranges::none_of(owned, taken) &&
                   reservations_.reserve({from, m.number}, owned, sites_.seen_sequences(), until_us);
   for (const auto& txn : m.txns) sites_.describe(txn, reply.described);

@@ -127,8 +127,7 @@ void Sites::begin_session(Site& site, const PeerId& peer, const wire::Hello& hel
   peers_[peer] = &site;
   out_.count("sessions");
   out_.send(peer, wire::Welcome{epoch_, static_cast<std::uint64_t>(options_.heartbeat.count()),
-                                static_cast<std::uint64_t>(options_.lease.count()), options_.member,
-                              options_.map});
+                                static_cast<std::uint64_t>(options_.lease.count()), options_.member, options_.map});
   if (joined) out_.events.emplace_back(SiteChanged{site.id, SiteChanged::What::joined});
 }
 
@@ -275,16 +274,10 @@ void Sites::apply(Site& site, const wire::WaitChange& change, std::uint64_t numb
     return;
   }
   if (!groups_known(site, change)) return;
-  // Soft and dotted blockers are shown, and left out of detection until the detector takes them.
-  std::vector<TxnId> hard;
-  for (const auto& b : change.wait.blockers) {
-    if (b.kind == Kind::hard) hard.push_back(b.txn);
-  }
-  if (hard.size() != change.wait.blockers.size())
-    out_.count("edges_left_out", change.wait.blockers.size() - hard.size());
   std::vector<std::uint64_t> groups;
   for (const auto group : change.wait.groups) groups.push_back(static_cast<std::uint64_t>(group));
-  if (const auto begun = graph_.begin_wait(ref, change.wait.waiter, hard, groups); !begun)
+  const auto need = change.wait.need == 0 ? graph::need_all : change.wait.need;
+  if (const auto begun = graph_.begin_wait(ref, change.wait.waiter, change.wait.blockers, groups, need); !begun)
     return graph_full(site, begun.error(), "a wait");
   site.last_sequence = std::max(site.last_sequence, change.sequence);
   site.waits.insert_or_assign(change.sequence, Standing{change.wait, number, now.steady_us - change.wait.age.count()});

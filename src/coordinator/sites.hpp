@@ -31,6 +31,7 @@ struct Standing {
 struct StandingGroup {
   std::string resource;
   std::string mode;
+  Kind kind = Kind::hard;
   /// → number of the message that reported the membership last: it has stood since then at least.
   std::unordered_map<TxnId, std::uint64_t> members;
 };

@@ -60,6 +60,7 @@ class Choice {
   void look_at(const WaitModel& model, const Reduction& reduction);
   [[nodiscard]] Reduction reduced(const WaitModel& model) const;
   [[nodiscard]] std::vector<Members> breakable(const std::vector<Members>& components) const;
+  void weigh_by_what_they_free(const Members& component, const Reduction& now);
   void give_back_superfluous(const WaitModel& model);
 
   const std::vector<CandidateEdge>& edges_;

@@ -29,6 +29,13 @@ class EdgeChaser::Walk {
     for (const auto v : queue_)
       if (!graph_.is_group(v)) f(v);
   }
+  /// Back to the root without leaving what is owned here; empty if there is no such way.
+  [[nodiscard]] Path cycle() const {
+    if (!back_) return {};
+    auto path = path_to(graph_.source(*back_));
+    path.push_back(chaser_.edge(*back_, root_));
+    return path;
+  }
   /// From the root to a transaction that was reached.
   [[nodiscard]] Path path_to(Vertex at) const {
     Path path;
@@ -45,8 +52,17 @@ class EdgeChaser::Walk {
 
  private:
   void take(std::span<const EdgeSlot> edges) {
-    for (const auto e : edges)
+    for (const auto e : edges) {
+      if (!chaser_.stands(e)) continue;
+      if (graph_.target(e) == root_ && !back_) note_return(e);
       if (via_.emplace(graph_.target(e), e).second) queue_.push_back(graph_.target(e));
+    }
+  }
+  /// A membership brings back only those who wait for the group without being the root itself.
+  void note_return(EdgeSlot e) {
+    const auto from = graph_.source(e);
+    const auto wait_edge = graph_.is_group(from) ? via_.at(from) : e;
+    if (graph_.source(wait_edge) != root_) back_ = wait_edge;
   }
 
   const EdgeChaser& chaser_;
@@ -54,7 +70,13 @@ class EdgeChaser::Walk {
   Vertex root_ = graph::no_slot;
   std::unordered_map<Vertex, EdgeSlot> via_;
   std::vector<Vertex> queue_;
+  std::optional<EdgeSlot> back_;
 };
+
+/// Not of a wait that is satisfied.
+bool EdgeChaser::stands(EdgeSlot e) const {
+  return graph_.is_group(graph_.source(e)) || graph_.need(graph_.wait(e)) != 0;
+}
 
 GlobalEdge EdgeChaser::edge(EdgeSlot wait_edge, Vertex blocker) const {
   const auto wait = graph_.wait(wait_edge);
@@ -73,12 +95,15 @@ GlobalEdge EdgeChaser::edge(EdgeSlot wait_edge, Vertex blocker) const {
   return edge;
 }
 
-std::size_t EdgeChaser::start(graph::WaitRef ref, std::uint64_t round) {
+std::size_t EdgeChaser::start(graph::WaitRef ref) {
   const auto wait = graph_.find_wait(ref);
   if (!wait) return 0;
   Walk walk(*this);
   walk.from(graph_.edges(*wait), graph_.waiter(*wait));
-  return go_on(walk, {}, round, options_.filter);
+  // A cycle of our own transactions is the Detector's, but one with ways out may hang on those of others.
+  const bool mixed = graph_.partial_wait_count() > 0 || graph_.dotted_edge_count() > 0;
+  if (auto cycle = walk.cycle(); mixed && !cycle.empty()) close(std::move(cycle));
+  return go_on(walk, {}, round_++, options_.filter);
 }
 
 /// Probes to all owners whose transactions were reached; how many.
@@ -102,17 +127,17 @@ std::size_t EdgeChaser::go_on(Walk& walk, const Path& before, std::uint64_t roun
 
 void EdgeChaser::begin(graph::WaitRef wait, std::int64_t now_us) {
   if (map_.members.size() < 2) return;
-  if (start(wait, 0) > 0 || options_.filter)
-    again_.push({now_us + options_.again_first_us, options_.again_first_us, wait, 1});
+  const bool left = start(wait) > 0;
+  if (options_.again_first_us > 0 && (left || options_.filter))
+    again_.push({now_us + options_.again_first_us, options_.again_first_us, wait});
 }
 
-void EdgeChaser::poke(const TxnId& txn, std::int64_t now_us) {
+void EdgeChaser::poke(const TxnId& txn) {
   const auto v = graph_.find_txn(txn);
   if (!v || graph_.is_group(*v)) return;
   std::vector<graph::WaitRef> waits;
   for (const auto w : graph_.waits(*v)) waits.push_back(graph_.ref(w));
-  // Another round than the standing ones: what was followed before has changed.
-  for (const auto wait : waits) start(wait, static_cast<std::uint64_t>(now_us));
+  for (const auto wait : waits) start(wait);
 }
 
 bool EdgeChaser::is_new(const wire::Probe& probe) {
@@ -163,9 +188,9 @@ void EdgeChaser::tick(std::int64_t now_us) {
     auto again = again_.top();
     again_.pop();
     if (!graph_.find_wait(again.wait)) continue;
-    start(again.wait, again.round);
+    start(again.wait);
     again.pause_us = std::min(again.pause_us * 2, options_.again_last_us);
-    again_.push({now_us + again.pause_us, again.pause_us, again.wait, again.round + 1});
+    again_.push({now_us + again.pause_us, again.pause_us, again.wait});
   }
 }
 
@@ -191,6 +216,7 @@ Closure EdgeChaser::closure(std::span<const TxnId> txns) {
     const auto at = queue[next];
     found.txns.push_back(graph_.txn(at));
     for (const auto e : graph_.out_edges(at)) {
+      if (!stands(e)) continue;
       const auto to = graph_.target(e);
       const auto add = [&](Vertex blocker) {
         if (blocker == at) return;

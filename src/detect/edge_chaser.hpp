@@ -51,10 +51,11 @@ class EdgeChaser {
     /// Probes pass only transactions of a smaller id than the initiator's (those of a larger one probe themselves): fewer
     /// messages, but a cycle is found by its largest member's probe only, perhaps its next one.
     bool filter = false;
-    std::int64_t again_first_us = 500'000;
+    std::int64_t again_first_us = 500'000;   ///< 0: never again
     std::int64_t again_last_us = 5'000'000;  ///< the pause doubles up to this
     std::size_t remembered = 1'000'000;      ///< probes seen, to drop duplicates
     std::size_t probes_per_start = 10'000;   ///< transactions of others that one step may reach
+    std::uint64_t first_round = 1;           ///< a later start of this owner begins with a larger one
     wire::PeerLimits limits;
   };
   /// What was given up, each a limit or a message that came to the wrong place.
@@ -70,12 +71,12 @@ class EdgeChaser {
 
   EdgeChaser(const graph::WaitForGraph& graph, const WaitNames& names, const wire::MemberMap& map, std::size_t self,
              Options options)
-      : graph_(graph), names_(names), map_(map), self_(self), options_(options) {}
+      : graph_(graph), names_(names), map_(map), self_(self), options_(options), round_(options.first_round) {}
 
   /// The wait began or changed: follow it.
   void begin(graph::WaitRef wait, std::int64_t now_us);
   /// The transaction's own waits are followed anew.
-  void poke(const TxnId& txn, std::int64_t now_us);
+  void poke(const TxnId& txn);
   void receive(const wire::Probe& probe);
   /// Sends again what is due.
   void tick(std::int64_t now_us);
@@ -99,17 +100,17 @@ class EdgeChaser {
     std::int64_t due_us;
     std::int64_t pause_us;
     graph::WaitRef wait;
-    std::uint64_t round;
     friend bool operator>(const Again& a, const Again& b) { return a.due_us > b.due_us; }
   };
   using Path = std::vector<wire::GlobalEdge>;
 
   /// Breadth first from a transaction's edges, or only those of one of its waits; stops at transactions of others.
   class Walk;
-  std::size_t start(graph::WaitRef wait, std::uint64_t round);
+  std::size_t start(graph::WaitRef wait);
   std::size_t go_on(Walk& walk, const Path& before, std::uint64_t round, bool filtered);
   void close(Path cycle);
   [[nodiscard]] wire::GlobalEdge edge(graph::EdgeSlot wait_edge, graph::Vertex blocker) const;
+  [[nodiscard]] bool stands(graph::EdgeSlot e) const;
   [[nodiscard]] bool is_new(const wire::Probe& probe);
 
   const graph::WaitForGraph& graph_;
@@ -117,6 +118,7 @@ class EdgeChaser {
   const wire::MemberMap& map_;
   const std::size_t self_;
   const Options options_;
+  std::uint64_t round_;  ///< counts initiations, so that a wait followed again is no duplicate
   std::vector<Outgoing> outgoing_;
   Counters counters_;
   std::priority_queue<Again, std::vector<Again>, std::greater<>> again_;

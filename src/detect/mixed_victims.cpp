@@ -4,7 +4,8 @@
 //    one of these is broken, much above it may go on by itself.
 // 2. Choose one victim in each, as in victims.cpp; it ends, and so does everybody who can go on by that. Again, until
 //    nothing is left that could be broken.
-// 3. Give back each victim that ends without being one, the most wanted first: none is superfluous.
+// 3. Give back each victim without which nothing is left either that could be broken, the most wanted first: none is
+//    superfluous.
 // A reorder is made in the same way: all soft edges are given up, and each that does no harm comes back.
 #include <absl/container/flat_hash_map.h>
 
@@ -85,6 +86,18 @@ std::vector<Members> Choice::breakable(const std::vector<Members>& components) c
   return found;
 }
 
+/// In small components what a member's end sets free is tried out: its neighbours say little where one of several is enough.
+void Choice::weigh_by_what_they_free(const Members& component, const Reduction& now) {
+  constexpr std::size_t tried_max = 64;
+  if (component.size() > tried_max) return;
+  for (const auto m : component) {
+    auto then = now;
+    then.end(m);
+    in_inside_[m] = now.left() - then.left();
+    out_inside_[m] = 1;
+  }
+}
+
 Victims Choice::run_mixed() {
   const auto waits = model();
   Reduction reduction(waits);
@@ -97,6 +110,7 @@ Victims Choice::run_mixed() {
     for (const auto& component : next) {
       const bool whole = std::ranges::binary_search(components, component);
       enter(component);
+      weigh_by_what_they_free(component, reduction);
       const auto victim = choose_one(component, whole);
       for (const auto m : component) inside_[m] = false;
       gone_[*victim] = true;
@@ -112,12 +126,15 @@ Victims Choice::run_mixed() {
   return result(components);
 }
 
-// One pass is enough: giving back others later only holds up more, so who was needed stays needed.
+// Who comes back may be stuck behind what nobody may break, and so close a cycle that it is not on itself. One pass is
+// enough: giving back others later only holds up more, so who was needed stays needed.
 void Choice::give_back_superfluous(const WaitModel& model) {
+  Members all(ids_.size());
+  std::iota(all.begin(), all.end(), 0U);
   for (const auto victim : most_wanted_first()) {
     gone_[victim] = false;
     look_at(model, reduced(model));
-    gone_[victim] = on_cycle(victim);
+    gone_[victim] = !breakable(cyclic_components(all)).empty();
   }
   std::erase_if(chosen_, [this](const Chosen& chosen) { return !gone_[chosen.member]; });
 }

@@ -51,7 +51,7 @@ Replay::Applied Replay::apply(const Line& line) {
         const bool changes =
             !std::holds_alternative<Expect>(line.operation) && !std::holds_alternative<Detect>(line.operation);
         if (!on_demand_ && changes && !unresolved_.empty()) {
-          while (resolve(detector_.full_pass())) {
+          while (resolve(full_pass())) {
           }
         }
         return {};
@@ -60,6 +60,7 @@ Replay::Applied Replay::apply(const Line& line) {
 
 Replay::Applied Replay::apply(const Mode& mode) {
   on_demand_ = mode.on_demand;
+  if (mode.coordinators > 1) shared_.emplace(mode.coordinators);
   if (mode.policy && !policy_given_) policy_ = *mode.policy;
   return {};
 }
@@ -98,10 +99,10 @@ Replay::Applied Replay::apply(const BeginWait& wait) {
   const graph::WaitRef ref{site, standing->second.sequence};
   const auto slot = graph_.begin_wait(ref, wait.txn, blockers, groups, wait.need);
   if (!slot) return too_many(slot.error());
-  search_until_free([&] {
-    const auto still = graph_.find_wait(ref);
-    return still ? detector_.search(*still) : std::nullopt;
-  });
+  if (shared_)
+    if (const auto begun = shared_->begin_wait(ref, wait.txn, blockers, groups, wait.need); !begun)
+      return too_many(begun.error());
+  search_until_free([&] { return search(ref, wait.txn); });
   return {};
 }
 
@@ -113,21 +114,33 @@ Replay::Applied Replay::apply(const Holders& holders) {
     const auto& member = graph_.txn(graph_.target(e));
     if (std::ranges::find(holders.txns, member) == holders.txns.end()) leaving.push_back(member);
   }
-  for (const auto& txn : leaving) graph_.leave(*group, txn);
+  for (const auto& txn : leaving) {
+    graph_.leave(*group, txn);
+    if (shared_) shared_->leave(*group, txn);
+  }
   std::vector<TxnId> joined;
   for (const auto& txn : holders.txns) {
     appear(txn);
     const auto is_new = graph_.join(*group, txn);
     if (!is_new) return too_many(is_new.error());
     if (*is_new) joined.push_back(txn);
+    if (shared_)
+      if (const auto shared = shared_->join(*group, txn); !shared) return too_many(shared.error());
   }
-  for (const auto& txn : joined) {
-    search_until_free([&] {
-      const auto member = graph_.find_txn(txn);  // none: a victim of the one before it
-      return member ? detector_.search(*graph_.find_group(*group), *member) : std::nullopt;
-    });
-  }
+  for (const auto& txn : joined) search_until_free([&] { return search(*group, txn); });
   return {};
+}
+
+std::optional<detect::Candidate> Replay::search(graph::WaitRef ref, const TxnId& waiter) {
+  if (shared_) return shared_->search(ref, waiter);
+  const auto wait = graph_.find_wait(ref);
+  return wait ? detector_.search(*wait) : std::nullopt;
+}
+
+std::optional<detect::Candidate> Replay::search(graph::GroupRef group, const TxnId& member) {
+  const auto v = graph_.find_txn(member);  // none: a victim of the one before it
+  if (!v) return std::nullopt;
+  return shared_ ? shared_->search(member) : detector_.search(*graph_.find_group(group), *v);
 }
 
 Replay::Applied Replay::apply(const EndWait& wait) {
@@ -150,7 +163,10 @@ Replay::Applied Replay::apply(const LoseSite& lose) {
     at = sites_[std::get<graph::SiteSlot>(at->first)] == lose.site ? forget_wait(at) : std::next(at);
   for (auto at = groups_.begin(); at != groups_.end();) {
     const auto site = at->first.first;
-    if (sites_[site] == lose.site) graph_.end_group({site, at->second});
+    if (sites_[site] == lose.site) {
+      graph_.end_group({site, at->second});
+      if (shared_) shared_->end_group({site, at->second});
+    }
     at = sites_[site] == lose.site ? groups_.erase(at) : std::next(at);
   }
   return {};
@@ -198,11 +214,14 @@ TxnInfo& Replay::appear(const TxnId& txn) {
 void Replay::end_txn(const TxnId& txn) {
   (void)apply(EndWait{.txn = txn, .site = {}, .resource = {}});
   graph_.remove_txn(txn);
+  if (shared_) shared_->remove_txn(txn);
   txns_.erase(txn);
 }
 
 Replay::Waits::iterator Replay::forget_wait(Waits::iterator wait) {
-  graph_.end_wait({std::get<graph::SiteSlot>(wait->first), wait->second.sequence});
+  const graph::WaitRef ref{std::get<graph::SiteSlot>(wait->first), wait->second.sequence};
+  graph_.end_wait(ref);
+  if (shared_) shared_->end_wait(ref);
   wait_of_sequence_.erase(wait->second.sequence);
   return waits_.erase(wait);
 }
@@ -218,6 +237,8 @@ tl::expected<graph::GroupRef, std::string> Replay::group_of(graph::SiteSlot site
   if (is_new) ++last_group_;
   const graph::GroupRef group{site, at->second};
   if (const auto begun = graph_.begin_group(group); !begun) return too_many(begun.error());
+  if (shared_)
+    if (const auto begun = shared_->begin_group(group); !begun) return too_many(begun.error());
   return group;
 }
 
@@ -276,6 +297,7 @@ void Replay::reorder(const detect::CandidateEdge& soft) {
     }
   }
   (void)graph_.begin_wait(ref, soft.waiter, blockers, groups);  // no more edges than before
+  if (shared_) (void)shared_->begin_wait(ref, soft.waiter, blockers, groups, graph::need_all);
 }
 
 void Replay::record(const detect::Candidate& candidate, const detect::Victims& chosen,

@@ -13,6 +13,7 @@
 #include "detect/detector.hpp"
 #include "trace/incident.hpp"
 #include "trace/operations.hpp"
+#include "trace/shared_graph.hpp"
 
 namespace gordian::trace {
 
@@ -63,8 +64,14 @@ class Replay {
   void compare(const char* key, const std::optional<std::vector<TxnId>>& expected, const std::set<TxnId>& found);
   void compare(const char* key, const std::optional<std::string>& expected, const std::string& found);
 
+  std::optional<detect::Candidate> search(graph::WaitRef ref, const TxnId& waiter);
+  std::optional<detect::Candidate> search(graph::GroupRef group, const TxnId& member);
+  std::vector<detect::Candidate> full_pass() { return shared_ ? shared_->full_pass() : detector_.full_pass(); }
+
   graph::WaitForGraph graph_;
   detect::Detector detector_;
+  /// Of several coordinators; who is deadlocked is said by the whole graph.
+  std::optional<SharedGraph> shared_;
   bool on_demand_ = false;
   bool policy_given_;
   detect::Policy policy_;

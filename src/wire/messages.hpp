@@ -60,6 +60,7 @@ struct GroupChange {
   std::string resource;
   std::string mode;
   std::vector<TxnId> members;
+  Kind kind = Kind::hard;  ///< hard: its members hold; soft: they are only queued ahead. Never changes
 
   friend bool operator==(const GroupChange&, const GroupChange&) = default;
 };
@@ -139,11 +140,11 @@ struct Confirmed {
 
   friend bool operator==(const Confirmed&, const Confirmed&) = default;
 };
-/// Answer to Abort.
+/// Answer to Abort and Reorder.
 struct Aborted {
   enum class Outcome : std::uint8_t {
-    done = 0,    ///< aborted: its locks at this site are free
-    stale = 1,   ///< nothing was done: the wait named in the order is over
+    done = 0,  ///< aborted: its locks at this site are free; or reordered: the wait is not behind that request any more
+    stale = 1,   ///< nothing was done: the wait named in the order is over, or not behind that request
     failed = 2,  ///< could not
     refused = 3  ///< the order was of an older epoch or another incarnation
   };
@@ -219,6 +220,20 @@ struct Abort {
 
   friend bool operator==(const Abort&, const Abort&) = default;
 };
+/// Instead of an abort: let the wait jump the queue, ahead of the blocker's request.
+struct Reorder {
+  std::uint64_t epoch;
+  std::uint64_t incarnation;
+  std::uint64_t order;
+  std::string incident;
+  std::uint64_t sequence;  ///< the wait
+  TxnId blocker;           ///< whose request is queued ahead of it
+  std::uint64_t attempt;
+  std::uint64_t grace_ms;
+  std::string reason;
+
+  friend bool operator==(const Reorder&, const Reorder&) = default;
+};
 struct Error {
   enum class Code : std::uint8_t {
     malformed = 1,          ///< that was no message of this protocol
@@ -236,7 +251,7 @@ struct Error {
 
   friend bool operator==(const Error&, const Error&) = default;
 };
-using ToAgent = std::variant<Welcome, HeartbeatAck, Resync, Confirm, Abort, Error>;
+using ToAgent = std::variant<Welcome, HeartbeatAck, Resync, Confirm, Abort, Reorder, Error>;
 
 // --- Command line ↔ coordinator ---
 

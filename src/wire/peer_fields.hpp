@@ -98,7 +98,5 @@ inline WaitDetail unread() {
   return {SiteId("-"), 0, {}, {}, {}, 0};
 }
 
-template <>
-inline constexpr std::uint64_t enum_max<Kind> = 2;
 
 }  // namespace gordian::wire
