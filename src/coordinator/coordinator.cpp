@@ -54,6 +54,13 @@ class Coordinator::Impl {
     out_.send(peer, error);
   }
 
+  void peer_complains(std::size_t member, const std::string& text) {
+    const auto n = ++out_.counters["peer_complaints"];
+    if ((n & (n - 1)) == 0)
+      out_.note(Note::Level::warn, "coordinator '" + peers_.name(member) + "' refused a message of this one (" +
+                                       std::to_string(n) + " refused so far): " + text);
+  }
+
   void tick(Time now) {
     sites_.tick(now);
     peers_.tick(now);
@@ -173,6 +180,8 @@ void Coordinator::receive(const PeerId& peer, const wire::FromPeer& message, Tim
   impl_->receive(peer, message, now);
 }
 void Coordinator::refused(const PeerId& peer, const wire::Error& error, Time) { impl_->refused(peer, error); }
+void Coordinator::peer_missed(std::size_t) { impl_->out_.count("peer_messages_lost"); }
+void Coordinator::peer_complains(std::size_t member, const std::string& text) { impl_->peer_complains(member, text); }
 void Coordinator::tick(Time now) { impl_->tick(now); }
 std::int64_t Coordinator::next_tick_us() const { return impl_->next_tick_us(); }
 std::vector<Outgoing> Coordinator::take_outgoing() { return std::exchange(impl_->out_.outgoing, {}); }
