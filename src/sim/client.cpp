@@ -9,6 +9,14 @@ namespace gordian::sim {
 
 using Code = LockError::Code;
 
+Attempts& Attempts::operator+=(const Attempts& other) {
+  begun += other.begun, committed += other.committed, deadlock += other.deadlock, timeout += other.timeout;
+  lease += other.lease, user += other.user, killed += other.killed, unreachable += other.unreachable;
+  refused += other.refused, running += other.running;
+  restarts_most = std::max(restarts_most, other.restarts_most);
+  return *this;
+}
+
 Client::Client(Surroundings& around, NodeId id, std::string name, const Workload& workload, Random random)
     : Process(around, id, std::move(name)), workload_(workload), random_(random) {}
 

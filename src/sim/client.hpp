@@ -24,6 +24,8 @@ struct Attempts {
   std::uint64_t running = 0;
   unsigned restarts_most = 0;  ///< of one piece of work, because of deadlocks
 
+  /// Both together.
+  Attempts& operator+=(const Attempts& other);
   [[nodiscard]] std::uint64_t ended() const {
     return committed + deadlock + timeout + lease + user + killed + unreachable + refused;
   }

@@ -24,6 +24,7 @@ World::World(const Options& options, Log::Sink sink)
     : options_(options),
       random_(options.seed, Stream::shape),
       faults_(chosen(options)),
+      initial_(faults_),
       log_(clock_, std::move(sink)),
       fault_random_(options.seed, Stream::faults) {
   build(options);
@@ -168,6 +169,11 @@ void World::check_end() {
   if (all.attempts.begun != all.attempts.ended() + all.attempts.running)
     observer_->violated(6, std::to_string(all.attempts.begun) + " attempts were begun, and " +
                                std::to_string(all.attempts.ended()) + " ended");
+  const auto& f = initial_;
+  if (all.attempts.refused > 0 && f.loss_ppm + f.break_every_us + f.partition_every_us + f.crash_site_every_us +
+                                          f.crash_client_every_us + f.pause_every_us + f.reorder_ppm ==
+                                      0)
+    observer_->violated(6, std::to_string(all.attempts.refused) + " attempts were refused, though no message was lost");
   if (all.attempts.deadlock > all.tally.aborts + all.tally.releases)
     observer_->violated(6, std::to_string(all.attempts.deadlock) + " attempts ended by a deadlock, but only " +
                                std::to_string(all.tally.aborts) + " orders were carried out");
@@ -188,15 +194,7 @@ Result World::result() const {
   result.deadlocks = observer_->truth().deadlocks();
   result.injected = injected_;
   result.injected.network = network_->counters();
-  for (const auto* client : clients_) {
-    const auto& one = client->attempts();
-    auto& all = result.attempts;
-    all.begun += one.begun, all.committed += one.committed, all.deadlock += one.deadlock, all.timeout += one.timeout;
-    all.lease += one.lease, all.user += one.user, all.killed += one.killed, all.unreachable += one.unreachable;
-    all.refused += one.refused;
-    all.running += one.running;
-    all.restarts_most = std::max(all.restarts_most, one.restarts_most);
-  }
+  for (const auto* client : clients_) result.attempts += client->attempts();
   for (const auto* site : sites_) result.messages += site->messages();
   for (const auto* coordinator : coordinators_) {
     result.messages += coordinator->counters().messages;

@@ -27,6 +27,8 @@ struct Options {
 struct FaultCounters {
   std::uint64_t crashes = 0, pauses = 0, partitions = 0, breaks = 0;
   Network::Counters network;
+
+  FaultCounters& operator+=(const FaultCounters& other);
 };
 
 struct Result {
@@ -93,7 +95,8 @@ class World {
 
   Options options_;
   Random random_;
-  Faults faults_;
+  Faults faults_;         ///< as they are now
+  const Faults initial_;  ///< before it calmed down
   Workload workload_;
   Scheduler clock_;
   Log log_;

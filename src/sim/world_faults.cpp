@@ -5,6 +5,13 @@
 
 namespace gordian::sim {
 
+FaultCounters& FaultCounters::operator+=(const FaultCounters& other) {
+  crashes += other.crashes, pauses += other.pauses, partitions += other.partitions, breaks += other.breaks;
+  network.sent += other.network.sent, network.lost += other.network.lost, network.slow += other.network.slow;
+  network.duplicated += other.network.duplicated, network.reordered += other.network.reordered;
+  return *this;
+}
+
 /// Now and then, `every` on average.
 template <class Fault>
 void World::repeat(std::int64_t Faults::*every, Fault fault) {

@@ -24,7 +24,8 @@ TEST_CASE("a run that is stopped after some steps is the beginning of the whole 
   std::vector<std::string> whole, part;
   const auto into = [](std::vector<std::string>& lines) {
     return [&lines](Micros at, std::uint64_t step, std::string_view who, std::string_view what) {
-      lines.push_back(std::to_string(at) + " " + std::to_string(step) + " " + std::string(who) + " " + std::string(what));
+      lines.push_back(std::to_string(at) + " " + std::to_string(step) + " " + std::string(who) + " " +
+                      std::string(what));
     };
   };
   (void)World({.seed = 3}, into(whole)).run();
