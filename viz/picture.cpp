@@ -42,8 +42,8 @@ class Components {
     const Digraph digraph(edges.begin(), edges.end(), count_);
     component_.resize(count_);
     if (count_ > 0)
-      boost::strong_components(digraph,
-                               boost::make_iterator_property_map(component_.begin(), get(boost::vertex_index, digraph)));
+      boost::strong_components(
+          digraph, boost::make_iterator_property_map(component_.begin(), get(boost::vertex_index, digraph)));
     for (const auto& [txn, v] : txns_) ++txns_in_[component_[v]];
   }
 
@@ -125,10 +125,10 @@ class Drawing {
     const GroupKey key{view.site, view.group};
     const auto known = group_places_.find(key);
     const Place place = known != group_places_.end() ? known->second : resource(view.site, view.resource);
-    std::string text = verb(Kind::hard);
-    if (!view.mode.empty()) text += " (" + text::shortened(view.mode, name_characters) + ")";
+    std::string text = verb(view.kind);
+    if (!view.mode.empty() && view.kind == Kind::hard) text += " (" + text::shortened(view.mode, name_characters) + ")";
     for (const auto& member : view.members)
-      add_blocks(txn(member), place, Kind::hard, text, components_.together(member, key));
+      add_blocks(txn(member), place, view.kind, text, components_.together(member, key));
     if (view.members_total > view.members.size())
       add_mode(place, "held by " + std::to_string(view.members_total - view.members.size()) + " more");
   }
@@ -166,8 +166,7 @@ class Drawing {
   void add_blocks(std::size_t blocker, Place place, Kind kind, const std::string& text, bool cycle) {
     const auto [found, is_new] = blocks_.try_emplace({place, blocker, kind}, picture.lines.size());
     if (is_new)
-      picture.lines.push_back(
-          {Picture::Line::Type::blocks, blocker, place.first, place.second, text, kind, cycle});
+      picture.lines.push_back({Picture::Line::Type::blocks, blocker, place.first, place.second, text, kind, cycle});
     else if (cycle)
       picture.lines[found->second].cycle = true;
   }
@@ -191,7 +190,7 @@ GraphView graph_of(const Incident& incident) {
     const auto [found, is_new] = waits.try_emplace(edge.wait, graph.waits.size());
     if (is_new)
       graph.waits.push_back({edge.wait, Wait{edge.waiter, {}, edge.resource, edge.mode, edge.detail}, edge.age_ms});
-    graph.waits[found->second].wait.blockers.push_back({edge.blocker, Kind::hard});
+    graph.waits[found->second].wait.blockers.push_back({edge.blocker, edge.kind});
   }
   return graph;
 }

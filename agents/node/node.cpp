@@ -28,6 +28,7 @@ agent::Options agent_options(const Settings& settings, std::uint64_t incarnation
           .label = settings.label,
           .software = "gordian " GORDIAN_VERSION,
           .publish_after_us = settings.publish_after.count(),
+          .engine_reorders = true,
           .limits = limits};
 }
 

@@ -13,6 +13,7 @@
 #include <gordian/ids.hpp>
 #include <gordian/wait.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
@@ -27,6 +28,7 @@ struct AgentError {
     unknown_wait,    ///< that wait has ended, or never was
     stopped,         ///< the agent was stopped
     unknown_group,   ///< a wait names a group that was ended, or never was
+    invalid_wait,    ///< its need does not fit its blockers; the text says why
   };
   Code code;
   std::string message;  ///< what, where, and what to do
@@ -79,15 +81,28 @@ struct AbortOrder {
   std::string reason;               ///< one sentence for logs and people
 };
 
-/// The engine's answer to an abort order: exactly one of the three, at once or later, from any thread. Dropping it
+/// An order to let a waiting request jump its queue, instead of an abort: it waits for one that is only queued ahead of it
+/// (Kind::soft), and once it is ahead nobody has to die.
+struct ReorderOrder {
+  std::string incident;  ///< the incident's id
+  WaitHandle wait;       ///< of the request that is to go ahead
+  TxnId ahead_of;  ///< of that transaction's request for the same resource; if it is not queued ahead, answer stale()
+  /// 0 at first; grows each time the order is given again, because no answer came.
+  unsigned attempt;
+  std::chrono::milliseconds grace;  ///< answer within this time, or the order is given again
+  std::string reason;               ///< one sentence for logs and people
+};
+
+/// The engine's answer to an order: exactly one of the three, at once or later, from any thread. Dropping it
 /// unanswered counts as failed(). Answering twice does nothing.
 class AbortAnswer {
  public:
   class Impl;
   explicit AbortAnswer(std::shared_ptr<Impl> impl) noexcept;
-  void done() const;                        ///< aborted: its locks here are free
-  void stale() const;                       ///< nothing was done: the wait named in the order is over
-  void failed(std::string_view why) const;  ///< could not; the coordinator escalates
+  void done() const;   ///< aborted: its locks here are free; or reordered: it is ahead, or has the lock already
+  void stale() const;  ///< nothing was done: the wait named in the order is over, or not behind that request
+  /// Could not. The coordinator orders a stronger abort, or an abort instead of a reorder.
+  void failed(std::string_view why) const;
 
  private:
   std::shared_ptr<Impl> impl_;
@@ -105,12 +120,14 @@ class ConfirmAnswer {
   std::shared_ptr<Impl> impl_;
 };
 
-/// What the agent calls. on_abort and on_confirm run on the agent's callback thread, on_log on either of its threads; they
+/// What the agent calls. on_abort, on_reorder and on_confirm run on the agent's callback thread, on_log on either of its threads; they
 /// may call the agent's functions, but not destroy the agent. An exception that leaves one is
 /// reported and counts as failed().
 struct AgentCallbacks {
   /// Required.
   std::function<void(const AbortOrder&, AbortAnswer)> on_abort;
+  /// Only for engines that can reorder a queue. Unset: a deadlock that a reorder would end is broken by an abort.
+  std::function<void(const ReorderOrder&, AbortAnswer)> on_reorder;
   /// Only for engines that must look again before a confirmation. Unset: what was reported is the truth.
   std::function<void(const std::vector<WaitHandle>&, ConfirmAnswer)> on_confirm;
   enum class Level : std::uint8_t { debug, info, warn, error };
@@ -126,14 +143,17 @@ struct AgentStatus {
   std::size_t published = 0;      ///< those the coordinator was told of
   std::uint64_t deltas_sent = 0;
   std::uint64_t snapshots_sent = 0;
-  std::uint64_t confirmations = 0;   ///< confirmations answered
-  std::uint64_t aborts_done = 0;     ///< orders answered with done()
-  std::uint64_t aborts_stale = 0;    ///< orders that came too late
-  std::uint64_t aborts_failed = 0;   ///< orders answered with failed()
-  std::uint64_t orders_refused = 0;  ///< orders of an older epoch or another incarnation
-  std::uint64_t slow_callbacks = 0;  ///< callbacks that ran longer than AgentOptions::callback_warn
-  std::uint64_t limit_reached = 0;   ///< reports refused because of a limit
-  std::size_t groups = 0;            ///< standing holder groups, published or not
+  std::uint64_t confirmations = 0;    ///< confirmations answered
+  std::uint64_t aborts_done = 0;      ///< orders answered with done()
+  std::uint64_t aborts_stale = 0;     ///< orders that came too late
+  std::uint64_t aborts_failed = 0;    ///< orders answered with failed()
+  std::uint64_t orders_refused = 0;   ///< orders of an older epoch or another incarnation
+  std::uint64_t slow_callbacks = 0;   ///< callbacks that ran longer than AgentOptions::callback_warn
+  std::uint64_t limit_reached = 0;    ///< reports refused because of a limit
+  std::size_t groups = 0;             ///< standing holder groups, published or not
+  std::uint64_t reorders_done = 0;    ///< orders to reorder a queue, answered with done()
+  std::uint64_t reorders_stale = 0;   ///< those that came too late
+  std::uint64_t reorders_failed = 0;  ///< those answered with failed(), or because there is no on_reorder
 };
 
 /// Thread-safe: every function may be called from any thread. No function blocks on the network.
@@ -149,12 +169,15 @@ class Agent {
   ~Agent();
 
   /// A transaction begins to wait. A waiter among its own blockers is dropped (an upgrader among the holders).
-  /// Errors: limit_reached, unknown_group, stopped. Cost: O(blockers + groups), no system call beyond one wake-up.
+  /// Errors: limit_reached, unknown_group, invalid_wait, stopped. Cost: O(blockers + groups), no system call beyond one
+  /// wake-up.
   [[nodiscard]] tl::expected<WaitHandle, AgentError> begin_wait(Wait wait);
 
-  /// The wait's blockers are now these; its groups stay as they are. Those that were there before and are named again
-  /// count as having held without a break. Errors: unknown_wait, limit_reached, stopped.
-  tl::expected<void, AgentError> set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers);
+  /// The wait's blockers are now these; its groups stay as they are. Those that were there before and are named again, in
+  /// the same kind, count as having held without a break. `need`: how many of them must end (Wait::need); none: as
+  /// before, at most as many as there are. Tell it when one of several has ended and fewer are needed. Errors: unknown_wait, limit_reached, invalid_wait, stopped.
+  tl::expected<void, AgentError> set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers,
+                                              std::optional<std::uint32_t> need = std::nullopt);
 
   /// One blocker let go and took the lock again, or might have: its edge is a new one from now on.
   /// Errors: unknown_wait, stopped.
@@ -167,8 +190,10 @@ class Agent {
   // passes on is one leave and one join, however many wait for it. The coordinator learns of a group while a published
   // wait names it.
 
-  /// A new group without members: the holders of `resource` in `mode`, both shown to people. Errors: limit_reached, stopped.
-  [[nodiscard]] tl::expected<GroupHandle, AgentError> begin_group(std::string resource, std::string mode);
+  /// A new group without members: the holders of `resource` in `mode`, both shown to people. Kind::soft: its members do not
+  /// hold, they are queued ahead of the waits that name it. Errors: limit_reached, invalid_wait (dotted), stopped.
+  [[nodiscard]] tl::expected<GroupHandle, AgentError> begin_group(std::string resource, std::string mode,
+                                                                  Kind kind = Kind::hard);
 
   /// From now on `txn` is a member, without a break until it leaves. A member that joins again let go and took the lock
   /// again, or might have: it counts as a blocker from now on only. Over AgentLimits::members_per_group it is left out

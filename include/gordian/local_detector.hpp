@@ -4,7 +4,8 @@
 // victim and aborts it: the victim's call fails with `deadlock` and the incident's name, and its locks are free. All of
 // that happens on the thread whose call closed the circle, before that call returns, or on one that is at it already.
 //
-// Deadlocks through queues are found too (who stands behind a request waits for it). Calls for any or some of several
+// Deadlocks through queues are found too (who stands behind a request waits for it), and broken by letting a waiter past that
+// request where that is enough: nobody is aborted then. Calls for any or some of several
 // resources (lock_some with need < the number of items) are left out of detection, and counted: they wait until they are
 // granted or their deadline passes. Tables of Strategy::detect; a table with another strategy needs no detector.
 #pragma once
@@ -31,11 +32,12 @@ struct LocalDeadlock {
     std::string mode;      ///< in which mode it wants it
     Kind kind;             ///< hard: the blocker holds it; soft: it is queued ahead
   };
-  std::string incident;        ///< as in the victims' errors: "local-1", counted per detector
-  std::vector<TxnId> members;  ///< those who waited for each other, sorted
-  std::vector<Edge> edges;     ///< between members: they all stood together at one instant
-  std::vector<TxnId> victims;  ///< aborted; empty if all members are of class `never`
-  std::string why;             ///< one sentence about the choice
+  std::string incident;         ///< as in the victims' errors: "local-1", counted per detector
+  std::vector<TxnId> members;   ///< those who waited for each other, sorted
+  std::vector<Edge> edges;      ///< between members: they all stood together at one instant
+  std::vector<TxnId> victims;   ///< aborted; empty if all members are of class `never`, or a reorder was enough
+  std::string why;              ///< one sentence about the choice
+  std::vector<Edge> reordered;  ///< soft edges that are gone: the waiter was let past the blocker's request
 };
 
 struct LocalDetectorOptions {
@@ -55,6 +57,7 @@ struct LocalDetectorStatus {
   std::uint64_t victims = 0;     ///< aborted
   std::uint64_t unresolved = 0;  ///< found, with members of class `never` only
   std::uint64_t dissolved = 0;   ///< ended by themselves (a timeout, a cancel) before the victim was aborted
+  std::uint64_t reorders = 0;    ///< waits let past a request queued ahead, instead of an abort
   std::uint64_t left_out = 0;    ///< waits of calls for some of several resources, or over a limit of the graph
 };
 

@@ -283,6 +283,13 @@ class LockTable {
   /// The same for a session that is over: `lease_lost`. `why` is shown.
   bool lose_lease(const TxnId& txn, std::string_view why);
 
+  /// Lets a waiting request jump the queue: it goes ahead of the one by which `ahead_of` waits for `key`, and is granted at
+  /// once if it is compatible with the holders and with all who are still ahead. The others keep their order. True if it
+  /// was ahead or has the lock now; false if nothing was done: the wait is over, is a conversion (which stands behind
+  /// nobody), or is not behind that transaction; or somebody waits there by wait_die or wound_wait, which have settled who
+  /// waits for whom; or a conversion that would still be ahead is in the way. Cost: O(waiters of `key`).
+  bool advance(std::string_view key, WaitNumber wait, const TxnId& ahead_of);
+
   /// Fails the waits whose deadline is `now` or earlier. Cost: O(shards + those).
   void expire(Micros now);
   /// The earliest deadline of a wait, or `never`. Cost: O(shards).

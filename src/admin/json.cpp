@@ -73,13 +73,18 @@ Json json_of(const WaitView& view) {
   for (const auto& [id, kind] : view.wait.blockers)
     json["blockers"].push_back({{"txn", string(id)}, {"kind", name(kind)}});
   for (const auto group : view.wait.groups) json["groups"].push_back(static_cast<std::uint64_t>(group));
+  if (view.wait.need != 0) json["need"] = view.wait.need;
   return json;
 }
 
 Json json_of(const GroupView& view) {
-  Json json{{"site", string(view.site)},         {"group", static_cast<std::uint64_t>(view.group)},
-            {"resource", string(view.resource)}, {"mode", string(view.mode)},
-            {"members", Json::array()},          {"members_total", view.members_total}};
+  Json json{{"site", string(view.site)},
+            {"group", static_cast<std::uint64_t>(view.group)},
+            {"resource", string(view.resource)},
+            {"mode", string(view.mode)},
+            {"members", Json::array()},
+            {"members_total", view.members_total},
+            {"kind", name(view.kind)}};
   for (const auto& member : view.members) json["members"].push_back(string(member));
   return json;
 }
@@ -91,6 +96,8 @@ Json json_of(const IncidentEdge& edge) {
   json["mode"] = string(edge.mode);
   json["detail"] = string(edge.detail);
   json["age_ms"] = number(edge.age_ms);
+  json["kind"] = name(edge.kind);
+  if (edge.reordered) json["reordered"] = true;
   return json;
 }
 
@@ -135,6 +142,8 @@ TxnInfo txn_info(const Object& object) {
   return info;
 }
 
+Kind kind_of(const Object& object) { return object.one_of<Kind>("kind", {"hard", "soft", "dotted"}); }
+
 SiteView site_of(const Object& object) {
   SiteView site{object.id<SiteId>("site"), object.get<std::string>("engine"), object.get<std::string>("label"),
                 object.get<std::string>("software")};
@@ -178,8 +187,9 @@ WaitView wait_of(const Object& object) {
   view.wait.age = std::chrono::microseconds(object.get<std::int64_t>("reported_age_us"));
   object.each("blockers", [&](const Json& json, const std::string& place) {
     const Object blocker(json, place);
-    view.wait.blockers.push_back({blocker.id<TxnId>("txn"), blocker.one_of<Kind>("kind", {"hard", "soft", "dotted"})});
+    view.wait.blockers.push_back({blocker.id<TxnId>("txn"), kind_of(blocker)});
   });
+  if (object.has("need")) view.wait.need = static_cast<std::uint32_t>(object.get<std::uint64_t>("need"));
   if (object.has("groups"))
     object.each("groups", [&](const Json& json, const std::string& place) {
       view.wait.groups.push_back(GroupHandle{value<std::uint64_t>(json, place)});
@@ -196,6 +206,7 @@ GroupView group_of(const Object& object) {
                  object.get<std::uint64_t>("members_total")};
   object.each("members",
               [&](const Json& json, const std::string& place) { view.members.push_back(txn_id(json, place)); });
+  if (object.has("kind")) view.kind = kind_of(object);
   return view;
 }
 
@@ -239,6 +250,8 @@ Incident incident_of(const Object& object) {
     incident.edges.push_back({edge.id<TxnId>("waiter"), edge.id<TxnId>("blocker"), wait_id(edge),
                               edge.get<std::string>("resource"), edge.get<std::string>("mode"),
                               edge.get<std::string>("detail"), edge.get<double>("age_ms")});
+    if (edge.has("kind")) incident.edges.back().kind = kind_of(edge);  // not in those kept by an older coordinator
+    if (edge.has("reordered")) incident.edges.back().reordered = edge.get<bool>("reordered");
   });
   object.each("steps", [&](const Json& json, const std::string& place) {
     const Object step(json, place);

@@ -110,6 +110,8 @@ std::string to_json(const NodeStatus& s) {
                 {"confirmations", s.agent.confirmations},
                 {"aborts_done", s.agent.aborts_done},
                 {"aborts_stale", s.agent.aborts_stale},
+                {"reorders_done", s.agent.reorders_done},
+                {"reorders_stale", s.agent.reorders_stale},
                 {"waits_left_out", s.waits_left_out}}},
               {"sessions", l.sessions},
               {"txns", l.txns},
@@ -125,6 +127,7 @@ std::string to_json(const NodeStatus& s) {
                 {"reclaimed", l.reclaimed},
                 {"aborted", l.aborted},
                 {"forced", l.forced},
+                {"reordered", l.reordered},
                 {"limit_reached", l.limit_reached},
                 {"refused_messages", l.refused_messages},
                 {"stalled_us", l.stalled_us}}}}

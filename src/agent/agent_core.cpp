@@ -47,7 +47,24 @@ tl::expected<void, AgentError> AgentCore::check(const Wait& wait) {
                                                           std::to_string(static_cast<std::uint64_t>(group)) +
                                                           " was ended, or never begun"});
   }
+  if (auto fits = check_need(wait, wait.blockers, wait.need); !fits) return fits;
   return check_texts(wait.resource, wait.mode);
+}
+
+/// `blockers` are to be those of the wait. One that needs some of several names all of them, and each for good.
+tl::expected<void, AgentError> AgentCore::check_need(const Wait& wait, const std::vector<Blocker>& blockers,
+                                                     std::uint32_t need) {
+  if (need == 0) return {};
+  const auto wrong = [&](const std::string& what) {
+    return tl::unexpected(AgentError{AgentError::Code::invalid_wait,
+                                     "wait of " + wait.waiter.str() + " needs " + std::to_string(need) + what});
+  };
+  if (!wait.groups.empty()) return wrong(", and names groups: name the blockers, or need all of them (Wait::need = 0)");
+  if (std::any_of(blockers.begin(), blockers.end(), [](const Blocker& b) { return b.kind == Kind::soft; }))
+    return wrong(" of several, one of which is only queued ahead: leave that one out, or need all (Wait::need = 0)");
+  if (need > blockers.size())
+    return wrong(" of " + std::to_string(blockers.size()) + " blockers: at most so many can be needed");
+  return {};
 }
 
 tl::expected<void, AgentError> AgentCore::check_texts(const std::string& resource, const std::string& mode) {
@@ -69,23 +86,30 @@ tl::expected<WaitHandle, AgentError> AgentCore::begin_wait(Wait wait, std::int64
   wait.groups.erase(std::unique(wait.groups.begin(), wait.groups.end()), wait.groups.end());
   txns_[wait.waiter].waits.insert(sequence);
   auto& standing = waits_.emplace(sequence, Standing{std::move(wait), {}, began_us}).first->second;
-  assign_blockers(standing, blockers);
+  assign_blockers(standing, blockers, standing.wait.need);
   name_groups(standing);
   unpublished_.emplace(began_us + options_.publish_after_us, sequence);
   return WaitHandle{sequence};
 }
 
-void AgentCore::assign_blockers(Standing& standing, const std::vector<Blocker>& blockers) {
+void AgentCore::assign_blockers(Standing& standing, const std::vector<Blocker>& blockers, std::uint32_t need) {
   std::unordered_map<TxnId, Edge> edges;
   edges.reserve(blockers.size());
   for (const auto& b : blockers) {
     if (b.txn == standing.wait.waiter) continue;
-    const auto before = standing.edges.find(b.txn);
-    const auto since = before == standing.edges.end() ? next_number() : before->second.since;
-    const auto [it, fresh] = edges.emplace(b.txn, Edge{b.kind, since});
+    const auto [it, fresh] = edges.emplace(b.txn, Edge{b.kind, next_number()});
     if (!fresh && b.kind < it->second.kind) it->second.kind = b.kind;  // named twice: the firmer kind counts
-    if (standing.published && fresh && before == standing.edges.end()) mention(b.txn);
+    if (standing.published && fresh && !standing.edges.contains(b.txn)) mention(b.txn);
   }
+  bool same = edges.size() == standing.edges.size() && need == standing.wait.need;
+  for (auto& [txn, edge] : edges) {
+    const auto before = standing.edges.find(txn);
+    const bool kept = before != standing.edges.end() && before->second.kind == edge.kind;
+    if (kept) edge.since = before->second.since;
+    same = same && kept;
+  }
+  if (!same) standing.set_since = next_number();
+  standing.wait.need = need;
   auto gone = std::exchange(standing.edges, std::move(edges));
   if (!standing.published) return;
   for (const auto& [txn, edge] : gone) {
@@ -93,7 +117,8 @@ void AgentCore::assign_blockers(Standing& standing, const std::vector<Blocker>& 
   }
 }
 
-tl::expected<void, AgentError> AgentCore::set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers) {
+tl::expected<void, AgentError> AgentCore::set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers,
+                                                       std::optional<std::uint32_t> need) {
   const auto it = waits_.find(number_of(wait));
   if (it == waits_.end())
     return tl::unexpected(
@@ -102,7 +127,9 @@ tl::expected<void, AgentError> AgentCore::set_blockers(WaitHandle wait, const st
     return over_limit(
         "wait of " + it->second.wait.waiter.str() + " with " + std::to_string(blockers.size()) + " blockers",
         options_.limits.blockers_per_wait, "raise AgentLimits::blockers_per_wait");
-  assign_blockers(it->second, blockers);
+  const auto needed = need.value_or(std::min(it->second.wait.need, static_cast<std::uint32_t>(blockers.size())));
+  if (auto fits = check_need(it->second.wait, blockers, needed); !fits) return fits;
+  assign_blockers(it->second, blockers, needed);
   mark_dirty(it->first, it->second);
   return {};
 }
@@ -113,7 +140,7 @@ tl::expected<void, AgentError> AgentCore::renew_blocker(WaitHandle wait, const T
     return tl::unexpected(
         AgentError{AgentError::Code::unknown_wait, "wait " + std::to_string(number_of(wait)) + " is over"});
   if (const auto edge = it->second.edges.find(blocker); edge != it->second.edges.end()) {
-    edge->second.since = next_number();
+    edge->second.since = it->second.set_since = next_number();
     mark_dirty(it->first, it->second);
   }
   return {};
@@ -208,6 +235,7 @@ void AgentCore::publish_due(std::int64_t now_us) {
       edge.since = next_number();
       mention(txn);
     }
+    standing.set_since = next_number();
     publish_groups(standing);
     mark_dirty(sequence, standing);
   }
@@ -217,6 +245,8 @@ void AgentCore::publish_due(std::int64_t now_us) {
 
 wire::Change AgentCore::wait_change(std::uint64_t sequence, const Standing& standing, std::int64_t now_us) const {
   wire::WaitChange change{sequence, standing.wait};
+  // What the waiter named of itself was dropped: fewer may be left than it needs.
+  change.wait.need = std::min(change.wait.need, static_cast<std::uint32_t>(standing.edges.size()));
   change.wait.age = std::chrono::microseconds(std::max<std::int64_t>(0, now_us - standing.began_us));
   change.wait.blockers.reserve(standing.edges.size());
   for (const auto& [txn, edge] : standing.edges) change.wait.blockers.push_back({txn, edge.kind});

@@ -34,6 +34,7 @@ struct Options {
   std::int64_t publish_after_us = 100'000;
   bool resolve_local_deadlocks = true;
   bool engine_confirms = false;  ///< ask the engine to look again before a confirmation is answered
+  bool engine_reorders = false;  ///< it carries out ReorderOrders
   AgentLimits limits;
 };
 
@@ -47,12 +48,17 @@ struct AbortCall {
   std::uint64_t ticket;
   AbortOrder order;
 };
+/// The engine is to carry out this order, then answer_reorder(ticket, …) is to be called.
+struct ReorderCall {
+  std::uint64_t ticket;
+  ReorderOrder order;
+};
 /// Something to log.
 struct Note {
   AgentCallbacks::Level level;
   std::string text;
 };
-using Upcall = std::variant<ConfirmCall, AbortCall, Note>;
+using Upcall = std::variant<ConfirmCall, AbortCall, ReorderCall, Note>;
 
 /// Collects changes and closes a message whenever it is full.
 class Batches {
@@ -78,10 +84,12 @@ class AgentCore {
 
   // The engine's reports: see agent.hpp for their meaning and errors.
   [[nodiscard]] tl::expected<WaitHandle, AgentError> begin_wait(Wait wait, std::int64_t now_us);
-  tl::expected<void, AgentError> set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers);
+  tl::expected<void, AgentError> set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers,
+                                              std::optional<std::uint32_t> need = std::nullopt);
   tl::expected<void, AgentError> renew_blocker(WaitHandle wait, const TxnId& blocker);
   void end_wait(WaitHandle wait);
-  [[nodiscard]] tl::expected<GroupHandle, AgentError> begin_group(std::string resource, std::string mode);
+  [[nodiscard]] tl::expected<GroupHandle, AgentError> begin_group(std::string resource, std::string mode,
+                                                                  Kind kind = Kind::hard);
   void join_group(GroupHandle group, const TxnId& txn);
   void leave_group(GroupHandle group, const TxnId& txn);
   void end_group(GroupHandle group);
@@ -91,6 +99,7 @@ class AgentCore {
   // The engine's answers to calls. Unknown tickets are ignored: an answer given twice does nothing.
   void confirm_ready(std::uint64_t ticket);
   void answer_abort(std::uint64_t ticket, wire::Aborted::Outcome outcome, std::string text);
+  void answer_reorder(std::uint64_t ticket, wire::Aborted::Outcome outcome, std::string text);
 
   // The network's side.
   void receive(const wire::ToAgent& message, std::int64_t now_us);
@@ -118,6 +127,9 @@ class AgentCore {
     std::unordered_map<TxnId, Edge> edges;
     std::int64_t began_us;
     std::uint64_t since = 0;  ///< number of the first message that names its groups
+    /// Number of the first message that reports exactly these blockers and this need: what a wait for some of several is
+    /// about is the complete set.
+    std::uint64_t set_since = 0;
     bool published = false;
     bool dirty = false;
   };
@@ -133,6 +145,7 @@ class AgentCore {
   struct Group {
     std::string resource;
     std::string mode;
+    Kind kind = Kind::hard;
     std::unordered_map<TxnId, std::uint64_t>
         members;                  ///< → number of the first message that reports it without a break
     std::uint32_t waits = 0;      ///< that name it
@@ -149,7 +162,9 @@ class AgentCore {
   tl::expected<void, AgentError> check(const Wait& wait);
   tl::expected<void, AgentError> check_texts(const std::string& resource, const std::string& mode);
   [[nodiscard]] tl::unexpected<AgentError> over_limit(std::string what, std::size_t limit, const char* advice);
-  void assign_blockers(Standing& standing, const std::vector<Blocker>& blockers);
+  [[nodiscard]] static tl::expected<void, AgentError> check_need(const Wait& wait, const std::vector<Blocker>& blockers,
+                                                                 std::uint32_t need);
+  void assign_blockers(Standing& standing, const std::vector<Blocker>& blockers, std::uint32_t need);
   void publish_due(std::int64_t now_us);
   void mention(const TxnId& txn);
   void unmention(const TxnId& txn);
@@ -164,6 +179,8 @@ class AgentCore {
   void mark_dirty(std::uint64_t number, Group& group);
   void member_changed(std::uint64_t number, Group& group, const TxnId& txn);
   [[nodiscard]] bool blocks_by_group(const Standing& standing, const TxnId& txn, std::uint64_t since) const;
+  [[nodiscard]] bool ahead_by_group(GroupHandle group, const TxnId& txn) const;
+  void unname(GroupHandle group, bool published);
 
   [[nodiscard]] wire::Change wait_change(std::uint64_t sequence, const Standing& standing, std::int64_t now_us) const;
   void add_whole_group(Batches& batches, std::uint64_t number, Group& group) const;
@@ -178,10 +195,18 @@ class AgentCore {
   void on(const wire::Resync& m, std::int64_t now_us);
   void on(const wire::Confirm& m, std::int64_t now_us);
   void on(const wire::Abort& m, std::int64_t now_us);
+  void on(const wire::Reorder& m, std::int64_t now_us);
   void on(const wire::Error& m, std::int64_t now_us);
   [[nodiscard]] bool older_epoch(std::uint64_t epoch, const char* what);
   void answer(const wire::Confirm& question);
+  [[nodiscard]] bool stands(const wire::ConfirmEdge& edge) const;
+  template <class Order>
+  [[nodiscard]] bool answered_already(const Order& order, const char* what);
+  template <class Order>
+  void remember_done(const Order& order);
   [[nodiscard]] bool order_applies(const wire::Abort& order) const;
+  [[nodiscard]] bool order_applies(const wire::Reorder& order) const;
+  void take_from_behind(std::uint64_t sequence, const TxnId& ahead);
   void go_offline(std::int64_t now_us, std::int64_t retry_after_us);
   void note(AgentCallbacks::Level level, std::string text);
 
@@ -222,6 +247,7 @@ class AgentCore {
   std::uint64_t last_ticket_ = 0;
   std::unordered_map<std::uint64_t, wire::Confirm> asked_;
   std::unordered_map<std::uint64_t, wire::Abort> ordered_;
+  std::unordered_map<std::uint64_t, wire::Reorder> reorders_;
   std::deque<std::string> done_;  ///< keys of the orders carried out last, see order_key()
   std::vector<Upcall> upcalls_;
   AgentStatus counters_;

@@ -16,15 +16,19 @@ std::uint64_t number_of(GroupHandle group) { return static_cast<std::uint64_t>(g
 
 // --- Reports ---
 
-tl::expected<GroupHandle, AgentError> AgentCore::begin_group(std::string resource, std::string mode) {
+tl::expected<GroupHandle, AgentError> AgentCore::begin_group(std::string resource, std::string mode, Kind kind) {
   if (groups_.size() >= options_.limits.groups)
     return over_limit(std::to_string(groups_.size() + 1) + " holder groups", options_.limits.groups,
                       "end_group() those that no wait names any more, or raise AgentLimits::groups");
   if (auto fit = check_texts(resource, mode); !fit) return tl::unexpected(fit.error());
+  if (kind == Kind::dotted)
+    return tl::unexpected(AgentError{AgentError::Code::invalid_wait,
+                                     "a group of " + resource + " is hard or soft; name dotted blockers one by one"});
   const auto number = ++last_group_;
   auto& group = groups_[number];
   group.resource = std::move(resource);
   group.mode = std::move(mode);
+  group.kind = kind;
   return GroupHandle{number};
 }
 
@@ -75,17 +79,42 @@ void AgentCore::name_groups(const Standing& standing) {
 
 /// A wait is over, published or not.
 void AgentCore::unname_groups(const Standing& standing) {
-  for (const auto handle : standing.wait.groups) {
-    const auto it = groups_.find(number_of(handle));
-    auto& group = it->second;
-    --group.waits;
-    if (standing.published && --group.published == 0) {
-      ended_groups_.push_back(it->first);
-      for (const auto& [txn, since] : group.members) unmention(txn);
-      group.changed.clear();
-    }
-    if (group.ended && group.waits == 0) groups_.erase(it);
+  for (const auto handle : standing.wait.groups) unname(handle, standing.published);
+}
+
+void AgentCore::unname(GroupHandle handle, bool published) {
+  const auto it = groups_.find(number_of(handle));
+  auto& group = it->second;
+  --group.waits;
+  if (published && --group.published == 0) {
+    ended_groups_.push_back(it->first);
+    for (const auto& [txn, since] : group.members) unmention(txn);
+    group.changed.clear();
   }
+  if (group.ended && group.waits == 0) groups_.erase(it);
+}
+
+bool AgentCore::ahead_by_group(GroupHandle handle, const TxnId& txn) const {
+  const auto& group = groups_.at(number_of(handle));
+  return group.kind == Kind::soft && group.members.contains(txn);
+}
+
+/// The wait has jumped ahead of that transaction's request: whatever said that it stands behind is over, told or not.
+void AgentCore::take_from_behind(std::uint64_t sequence, const TxnId& ahead) {
+  const auto it = waits_.find(sequence);
+  if (it == waits_.end()) return;
+  auto& standing = it->second;
+  if (const auto edge = standing.edges.find(ahead); edge != standing.edges.end() && edge->second.kind == Kind::soft) {
+    standing.edges.erase(edge);
+    if (standing.published) unmention(ahead);
+    mark_dirty(sequence, standing);
+  }
+  std::erase_if(standing.wait.groups, [&](GroupHandle group) {
+    if (!ahead_by_group(group, ahead)) return false;
+    unname(group, standing.published);
+    mark_dirty(sequence, standing);
+    return true;
+  });
 }
 
 void AgentCore::publish_groups(Standing& standing) {
@@ -126,7 +155,7 @@ bool AgentCore::blocks_by_group(const Standing& standing, const TxnId& txn, std:
 
 void AgentCore::add_whole_group(Batches& batches, std::uint64_t number, Group& group) const {
   const GroupHandle handle{number};
-  wire::GroupChange change{handle, group.resource, group.mode, {}};
+  wire::GroupChange change{handle, group.resource, group.mode, {}, group.kind};
   auto member = group.members.begin();
   for (; member != group.members.end() && change.members.size() < members_per_change; ++member)
     change.members.push_back(member->first);

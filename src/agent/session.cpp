@@ -18,6 +18,13 @@ constexpr std::size_t max_done = 1'000;
 std::string order_key(const wire::Abort& order) {
   return order.incident + (order.role == wire::Abort::Role::waiting ? "/waiting/" : "/holding/") + order.victim.str();
 }
+std::string order_key(const wire::Reorder& order) {
+  return order.incident + "/" + std::to_string(order.sequence) + "/ahead of/" + order.blocker.str();
+}
+
+wire::Aborted answer_to(std::uint64_t order, wire::Aborted::Outcome outcome, std::string text) {
+  return {order, outcome, std::move(text)};
+}
 }  // namespace
 
 void AgentCore::receive(const wire::ToAgent& message, std::int64_t now_us) {
@@ -92,21 +99,29 @@ void AgentCore::confirm_ready(std::uint64_t ticket) {
   if (auto question = asked_.extract(ticket)) answer(question.mapped());
 }
 
-/// An edge is confirmed if its wait still stands, and its blocker has blocked it without a break since that message.
+/// An edge stands if its wait does, and its blocker has blocked it without a break since that message. Of a wait for some of
+/// several, none of the others may have changed either: with another one to wait for it may go on.
+bool AgentCore::stands(const wire::ConfirmEdge& asked) const {
+  const auto wait = waits_.find(asked.sequence);
+  if (wait == waits_.end() || !wait->second.published) return false;
+  const auto& standing = wait->second;
+  if (standing.wait.need != 0 && standing.set_since > asked.since) return false;
+  const auto edge = standing.edges.find(asked.blocker);
+  return (edge != standing.edges.end() && edge->second.since <= asked.since) ||
+         blocks_by_group(standing, asked.blocker, asked.since);
+}
+
 void AgentCore::answer(const wire::Confirm& question) {
   wire::Confirmed reply{question.confirm, {}};
   for (const auto& asked : question.edges) {
-    const auto wait = waits_.find(asked.sequence);
-    const bool stands = question.incarnation == options_.incarnation && wait != waits_.end() && wait->second.published;
-    const auto edge = stands ? wait->second.edges.find(asked.blocker) : decltype(wait->second.edges.end()){};
-    const bool named = stands && edge != wait->second.edges.end() && edge->second.kind == Kind::hard &&
-                       edge->second.since <= asked.since;
-    if (!named && !(stands && blocks_by_group(wait->second, asked.blocker, asked.since)))
+    if (question.incarnation != options_.incarnation || !stands(asked))
       reply.denied.push_back({asked.sequence, asked.blocker});
   }
   ++counters_.confirmations;
   replies_.emplace_back(std::move(reply));
 }
+
+// --- Orders ---
 
 // Mutations are compiled by tests/sim only: what they switch off must be missed there.
 bool AgentCore::order_applies(const wire::Abort& order) const {
@@ -123,27 +138,49 @@ bool AgentCore::order_applies(const wire::Abort& order) const {
   return it->second.edges.contains(order.victim) || blocks_by_group(it->second, order.victim, next_number());
 }
 
+bool AgentCore::order_applies(const wire::Reorder& order) const {
+  const auto it = waits_.find(order.sequence);
+  if (it == waits_.end()) return false;
+  const auto edge = it->second.edges.find(order.blocker);
+  if (edge != it->second.edges.end() && edge->second.kind == Kind::soft) return true;
+  const auto& groups = it->second.wait.groups;
+  return std::any_of(groups.begin(), groups.end(),
+                     [&](GroupHandle group) { return ahead_by_group(group, order.blocker); });
+}
+
+/// True if the order needs the engine no more: it was refused, or carried out before.
+template <class Order>
+bool AgentCore::answered_already(const Order& order, const char* what) {
+  using Outcome = wire::Aborted::Outcome;
+  if (older_epoch(order.epoch, what) || order.incarnation != options_.incarnation) {
+    replies_.emplace_back(answer_to(order.order, Outcome::refused, "older epoch or another incarnation"));
+    return true;
+  }
+  if (std::find(done_.begin(), done_.end(), order_key(order)) != done_.end()) {
+    replies_.emplace_back(answer_to(order.order, Outcome::done, "done already"));
+    return true;
+  }
+  if (ordered_.size() + reorders_.size() >= max_open_calls) {
+    ++counters_.limit_reached;
+    replies_.emplace_back(answer_to(order.order, Outcome::failed,
+                                    "the engine has not answered " + std::to_string(max_open_calls) + " orders"));
+    return true;
+  }
+  return false;
+}
+
+template <class Order>
+void AgentCore::remember_done(const Order& order) {
+  done_.push_back(order_key(order));
+  if (done_.size() > max_done) done_.pop_front();
+}
+
 void AgentCore::on(const wire::Abort& m, std::int64_t) {
-  const bool refused = older_epoch(m.epoch, "abort order") || m.incarnation != options_.incarnation;
-  if (refused) {
-    replies_.emplace_back(
-        wire::Aborted{m.order, wire::Aborted::Outcome::refused, "older epoch or another incarnation"});
-    return;
-  }
-  if (std::find(done_.begin(), done_.end(), order_key(m)) != done_.end()) {
-    replies_.emplace_back(wire::Aborted{m.order, wire::Aborted::Outcome::done, "done already"});
-    return;
-  }
+  if (answered_already(m, "abort order")) return;
   // An order given again may be about a wait that the first attempt ended without freeing the locks: the engine knows.
   if (m.attempt == 0 && !order_applies(m)) {
     ++counters_.aborts_stale;
-    replies_.emplace_back(wire::Aborted{m.order, wire::Aborted::Outcome::stale, "the wait is over"});
-    return;
-  }
-  if (ordered_.size() >= max_open_calls) {
-    ++counters_.limit_reached;
-    replies_.emplace_back(wire::Aborted{m.order, wire::Aborted::Outcome::failed,
-                                        "the engine has not answered " + std::to_string(max_open_calls) + " orders"});
+    replies_.emplace_back(answer_to(m.order, wire::Aborted::Outcome::stale, "the wait is over"));
     return;
   }
   AbortCall call{++last_ticket_,
@@ -156,14 +193,55 @@ void AgentCore::on(const wire::Abort& m, std::int64_t) {
   upcalls_.emplace_back(std::move(call));
 }
 
+void AgentCore::on(const wire::Reorder& m, std::int64_t) {
+  if (answered_already(m, "order to reorder")) return;
+  if (!order_applies(m)) {
+    ++counters_.reorders_stale;
+    replies_.emplace_back(answer_to(m.order, wire::Aborted::Outcome::stale, "it is not behind that request any more"));
+    return;
+  }
+  if (!options_.engine_reorders) {
+    ++counters_.reorders_failed;
+    replies_.emplace_back(answer_to(m.order, wire::Aborted::Outcome::failed, "this engine does not reorder queues"));
+    return;
+  }
+  ReorderCall call{++last_ticket_,
+                   {m.incident, WaitHandle{m.sequence}, m.blocker, static_cast<unsigned>(m.attempt),
+                    std::chrono::milliseconds(m.grace_ms), m.reason}};
+  reorders_.emplace(call.ticket, m);
+  upcalls_.emplace_back(std::move(call));
+}
+
+void AgentCore::answer_reorder(std::uint64_t ticket, wire::Aborted::Outcome outcome, std::string text) {
+  const auto order = reorders_.extract(ticket);
+  if (!order) return;
+  switch (outcome) {
+    case wire::Aborted::Outcome::done:
+      ++counters_.reorders_done;
+      remember_done(order.mapped());
+      take_from_behind(order.mapped().sequence, order.mapped().blocker);
+      break;
+    case wire::Aborted::Outcome::stale:
+      // Given twice because the first answer took long, and carried out once.
+      if (std::find(done_.begin(), done_.end(), order_key(order.mapped())) != done_.end()) {
+        outcome = wire::Aborted::Outcome::done;
+      } else {
+        ++counters_.reorders_stale;
+      }
+      break;
+    case wire::Aborted::Outcome::failed:
+    case wire::Aborted::Outcome::refused: ++counters_.reorders_failed; break;
+  }
+  replies_.emplace_back(answer_to(order.mapped().order, outcome, std::move(text)));
+}
+
 void AgentCore::answer_abort(std::uint64_t ticket, wire::Aborted::Outcome outcome, std::string text) {
   const auto order = ordered_.extract(ticket);
   if (!order) return;
   switch (outcome) {
     case wire::Aborted::Outcome::done:
       ++counters_.aborts_done;
-      done_.push_back(order_key(order.mapped()));
-      if (done_.size() > max_done) done_.pop_front();
+      remember_done(order.mapped());
       // The engine may report the wait's end later; for the coordinator it is over now.
       if (order.mapped().role == wire::Abort::Role::waiting && order_applies(order.mapped()))
         end_wait(WaitHandle{order.mapped().sequence});
@@ -172,7 +250,7 @@ void AgentCore::answer_abort(std::uint64_t ticket, wire::Aborted::Outcome outcom
     case wire::Aborted::Outcome::failed:
     case wire::Aborted::Outcome::refused: ++counters_.aborts_failed; break;
   }
-  replies_.emplace_back(wire::Aborted{order.mapped().order, outcome, std::move(text)});
+  replies_.emplace_back(answer_to(order.mapped().order, outcome, std::move(text)));
 }
 
 void AgentCore::on(const wire::Error& m, std::int64_t now_us) {

@@ -20,14 +20,14 @@ std::optional<WaitHandle> TableReporter::reported_as(WaitNumber wait) const {
 
 std::optional<GroupHandle> TableReporter::holder_group(Resource& at, const std::string& resource, Mode mode) {
   auto& group = at.holders[index(mode)];
-  if (!group) group = sink_.begin_group(resource, std::string(modes_.name(mode)));
+  if (!group) group = sink_.begin_group(resource, std::string(modes_.name(mode)), Kind::hard);
   return group;
 }
 
 std::optional<GroupHandle> TableReporter::front_group(Resource& at, const std::string& resource, Mode mode) {
   auto& front = at.fronts[index(mode)];
   if (!front)
-    if (const auto group = sink_.begin_group(resource, "queued before " + std::string(modes_.name(mode))))
+    if (const auto group = sink_.begin_group(resource, "queued before " + std::string(modes_.name(mode)), Kind::soft))
       front = Front{*group, {}, {}};
   return front ? std::optional(front->group) : std::nullopt;
 }

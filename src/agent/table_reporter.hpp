@@ -1,7 +1,7 @@
 // Turns what a lock table tells its observer into an agent's reports: waits that name holder groups.
 //
-// The holders of a resource in one mode are one group; the request that a mode's waiters stand behind is a group of one (its
-// edges are reported as hard: a queue that is never reordered is a deadlock like any other). A call for any or some of several
+// The holders of a resource in one mode are one group, hard; the request that a mode's waiters stand behind is a group of one,
+// soft: LockTable::advance lets a waiter past it. A call for any or some of several
 // resources is left out and counted: its waits are no deadlock by themselves.
 //
 // Not thread-safe: a host whose table is used by several threads locks around it (embed/table_agent.cpp).
@@ -22,7 +22,7 @@ class ReportSink {
   virtual ~ReportSink() = default;
   virtual std::optional<WaitHandle> begin_wait(Wait wait) = 0;
   virtual void end_wait(WaitHandle wait) = 0;
-  virtual std::optional<GroupHandle> begin_group(std::string resource, std::string mode) = 0;
+  virtual std::optional<GroupHandle> begin_group(std::string resource, std::string mode, Kind kind) = 0;
   virtual void join_group(GroupHandle group, const TxnId& txn) = 0;
   virtual void leave_group(GroupHandle group, const TxnId& txn) = 0;
   virtual void end_group(GroupHandle group) = 0;

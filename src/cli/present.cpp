@@ -61,6 +61,19 @@ std::string named(const TxnId& txn, const std::map<TxnId, std::string>& labels) 
   return text::visible(txn.view()) + (label.empty() ? "" : " (" + label + ")");
 }
 
+const char* in_the_way(Kind kind) {
+  switch (kind) {
+    case Kind::hard: return "held by  ";
+    case Kind::soft: return "behind   ";
+    case Kind::dotted: return "held for now by ";
+  }
+  return "held by  ";
+}
+
+bool reordered(const Incident& incident) {
+  return std::any_of(incident.edges.begin(), incident.edges.end(), [](const auto& edge) { return edge.reordered; });
+}
+
 std::string waits_text(const Incident& incident, const std::map<TxnId, std::string>& labels) {
   // One wait may have several blockers; its edges stand side by side here.
   std::map<WaitId, std::vector<const IncidentEdge*>> waits;
@@ -68,14 +81,16 @@ std::string waits_text(const Incident& incident, const std::map<TxnId, std::stri
   std::string out;
   for (const auto& [id, edges] : waits) {
     const IncidentEdge& wait = *edges.front();
-    std::set<std::string> blockers;
-    for (const auto* edge : edges) blockers.insert(named(edge->blocker, labels));
-    std::string held;
-    for (const auto& blocker : blockers) held += (held.empty() ? "" : " and ") + blocker;
+    std::map<std::string, std::string> blockers;  // by how they stand in the way, one line each
+    for (const auto* edge : edges) {
+      auto& line = blockers[in_the_way(edge->kind)];
+      const auto blocker = named(edge->blocker, labels);
+      line += (line.empty() ? "" : " and ") + blocker + (edge->reordered ? " (was let past it)" : "");
+    }
     out += "  " + named(wait.waiter, labels) + " had waited " + text::span(wait.age_ms) + " at site " +
            text::visible(id.site.view()) + "\n";
     out += "    for      " + cell(wait.resource) + (wait.mode.empty() ? "" : " (" + cell(wait.mode) + ")") + "\n";
-    out += "    held by  " + held + "\n";
+    for (const auto& [how, who] : blockers) out += "    " + how + who + "\n";
     if (!wait.detail.empty()) out += "    doing    " + text::shortened(wait.detail, detail_characters) + "\n";
   }
   return out;
@@ -119,7 +134,9 @@ std::string deadlocks_table(const std::vector<Incident>& incidents) {
     for (const auto& edge : incident.edges) sites.insert(edge.wait.site);
     for (const auto& member : incident.txns) members.push_back(member.txn);
     table.add({text::utc(incident.found_unix_us), cell(incident.id), name(incident.outcome),
-               incident.victims.empty() ? "-" : listed(incident.victims),
+               !incident.victims.empty() ? listed(incident.victims)
+               : reordered(incident)     ? "none: reorder"
+                                         : "-",
                std::to_string(members.size()) + ": " + cell(listed(members)), listed(sites), ms(incident.confirm_us),
                incident.resolve_us > 0 ? ms(incident.resolve_us) : "-"});
   }
@@ -137,7 +154,11 @@ std::string story(const Incident& incident) {
   std::string out = "Deadlock " + text::visible(incident.id) + ", found " + text::utc(incident.found_unix_us) + ", " +
                     outcome_text(incident) + "\n\n";
   out += "Who waited for whom, as confirmed by the sites:\n" + waits_text(incident, labels);
-  out += "\nVictim:  " + (victims.empty() ? "none" : victims) + "\n";
+  out += "\nVictim:  " +
+         (!victims.empty()      ? victims
+          : reordered(incident) ? "none: a reorder of the queue was enough"
+                                : "none") +
+         "\n";
   out += "Why:     " + (incident.why.empty() ? "-" : text::visible(incident.why)) + " (policy " +
          cell(incident.policy) + ")\n";
   out += "Spared:  " + (spared.empty() ? "nobody" : spared) + "\n";

@@ -27,9 +27,21 @@ std::string drawn(const std::vector<trace::CycleEdge>& cycle) {
   for (const auto& edge : cycle) {
     text += " -> " + text::visible(edge.blocker.view()) + " [site " + text::visible(edge.site.view());
     if (!edge.resource.empty()) text += ", " + text::visible(edge.resource);
+    if (edge.kind != Kind::hard) text += ", " + std::string(trace::name(edge.kind));
     text += "]";
   }
   return text;
+}
+
+std::string reordered(const std::vector<trace::Reordered>& reorder) {
+  std::string list;
+  for (const auto& one : reorder) {
+    list += (list.empty() ? "" : ", ") + text::visible(one.waiter.view()) + " before " +
+            text::visible(one.behind.view()) + " [site " + text::visible(one.site.view());
+    if (!one.resource.empty()) list += ", " + text::visible(one.resource);
+    list += "]";
+  }
+  return list;
 }
 
 void print(std::ostream& out, const std::string& file, const Incident& incident) {
@@ -37,7 +49,9 @@ void print(std::ostream& out, const std::string& file, const Incident& incident)
       << (incident.victims.empty()
               ? "nobody is aborted"
               : (incident.victims.size() == 1 ? "victim " : "victims ") + list_of(incident.victims))
-      << "\n  cycle       " << drawn(incident.cycle) << "\n  deadlocked  " << list_of(incident.deadlocked)
+      << "\n  cycle       " << drawn(incident.cycle);
+  if (!incident.reorder.empty()) out << "\n  reorder     " << reordered(incident.reorder);
+  out << "\n  deadlocked  " << list_of(incident.deadlocked)
       << "\n  why         " << text::visible(incident.why) << " (policy " << detect::name(incident.policy) << ")\n";
 }
 

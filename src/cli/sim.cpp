@@ -92,6 +92,7 @@ ordered_json to_json(const sim::Result& result) {
           {"deadlocks", result.deadlocks},
           {"incidents", result.tally.incidents},
           {"victims", result.tally.victims},
+          {"reorders", result.tally.reorders},
           {"aborts_overtaken", result.tally.aborts_overtaken},
           {"messages", result.messages},
           {"attempts",
@@ -163,6 +164,7 @@ struct Sum {
     failed += result.violation ? 1 : 0;
     all.steps += result.steps, all.virtual_us += result.virtual_us, all.deadlocks += result.deadlocks;
     all.tally.incidents += result.tally.incidents, all.tally.victims += result.tally.victims;
+    all.tally.reorders += result.tally.reorders;
     all.tally.aborts_overtaken += result.tally.aborts_overtaken;
     all.messages += result.messages, all.candidates += result.candidates;
     all.attempts += result.attempts;
@@ -227,14 +229,14 @@ std::string per(std::uint64_t messages, std::uint64_t deadlocks) {
 
 void print_table(const Many& many, std::ostream& out) {
   Table table;
-  table.add({"faults", "runs", "failed", "steps", "deadlocks", "incidents", "victims", "msgs/deadlock", "committed",
+  table.add({"faults", "runs", "failed", "steps", "deadlocks", "incidents", "victims", "reorders", "msgs/deadlock", "committed",
              "lost", "duplicated", "partitions", "crashes", "pauses"});
   Sum total;
   const auto row = [&](const std::string& name, const Sum& sum) {
     const auto& all = sum.all;
     const auto n = [](std::uint64_t value) { return std::to_string(value); };
     table.add({name, n(sum.runs), n(sum.failed), n(all.steps), n(all.deadlocks), n(all.tally.incidents),
-               n(all.tally.victims), per(all.messages, all.deadlocks), n(all.attempts.committed),
+               n(all.tally.victims), n(all.tally.reorders), per(all.messages, all.deadlocks), n(all.attempts.committed),
                n(all.injected.network.lost), n(all.injected.network.duplicated), n(all.injected.partitions),
                n(all.injected.crashes), n(all.injected.pauses)});
   };

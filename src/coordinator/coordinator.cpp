@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "coordinator/outbox.hpp"
+#include "coordinator/peers.hpp"
 #include "coordinator/resolution.hpp"
 #include "coordinator/sites.hpp"
 #include "graph/wait_for_graph.hpp"
@@ -19,7 +20,8 @@ class Coordinator::Impl {
         epoch_(options_.epoch),
         started_us_(now.steady_us),
         sites_(options_, epoch_, graph_, out_, now),
-        resolution_(options_, epoch_, graph_, sites_, out_, now) {}
+        peers_(options_, out_, now),
+        resolution_(options_, epoch_, graph_, sites_, peers_, out_, now) {}
 
   void receive(const PeerId& peer, const wire::FromAgent& message, Time now) {
     out_.count("messages");
@@ -35,6 +37,14 @@ class Coordinator::Impl {
     follow_up(now);
   }
 
+  void receive(const PeerId& peer, const wire::FromPeer& message, Time now) {
+    if (peers_.alone())
+      return refused(peer, {wire::Error::Code::malformed, "message of coordinator '" + message.member +
+                                                              "', but this one shares its graph with nobody"});
+    if (const auto from = peers_.admit(peer, message, now)) resolution_.receive(*from, message.message, now);
+    follow_up(now);
+  }
+
   void refused(const PeerId& peer, const wire::Error& error) {
     const auto name = "refused_" + std::string(wire::name(error.code));
     out_.count(name.c_str());
@@ -46,12 +56,13 @@ class Coordinator::Impl {
 
   void tick(Time now) {
     sites_.tick(now);
+    peers_.tick(now);
     follow_up(now);
     resolution_.tick(now);
   }
 
   [[nodiscard]] std::int64_t next_tick_us() const {
-    return std::min(sites_.next_tick_us(), resolution_.next_tick_us());
+    return std::min({sites_.next_tick_us(), resolution_.next_tick_us(), peers_.next_tick_us()});
   }
 
   [[nodiscard]] StatusView status(Time now) const {
@@ -75,6 +86,8 @@ class Coordinator::Impl {
     view.counters = out_.counters;
     view.counters["graph_changes"] = graph_.edge_changes();
     view.counters["search_steps"] = resolution_.search_steps();
+    resolution_.add_counters(view.counters);
+    view.members = peers_.views(now);
     return view;
   }
 
@@ -125,7 +138,7 @@ class Coordinator::Impl {
     const auto shown = std::min(members.size(), GraphView::members_max);
     const auto end = members.begin() + static_cast<std::ptrdiff_t>(shown);
     std::partial_sort(members.begin(), end, members.end());
-    GroupView view{site.id, GroupHandle{number}, group.resource, group.mode, {}, members.size()};
+    GroupView view{site.id, GroupHandle{number}, group.resource, group.mode, {}, members.size(), group.kind};
     for (auto member = members.begin(); member != end; ++member) view.members.push_back(std::move(member->second));
     return view;
   }
@@ -148,6 +161,7 @@ class Coordinator::Impl {
   std::int64_t started_us_;
   graph::WaitForGraph graph_;
   Sites sites_;
+  Peers peers_;
   Resolution resolution_;
 };
 
@@ -157,10 +171,14 @@ Coordinator::~Coordinator() = default;
 void Coordinator::receive(const PeerId& peer, const wire::FromAgent& message, Time now) {
   impl_->receive(peer, message, now);
 }
+void Coordinator::receive(const PeerId& peer, const wire::FromPeer& message, Time now) {
+  impl_->receive(peer, message, now);
+}
 void Coordinator::refused(const PeerId& peer, const wire::Error& error, Time) { impl_->refused(peer, error); }
 void Coordinator::tick(Time now) { impl_->tick(now); }
 std::int64_t Coordinator::next_tick_us() const { return impl_->next_tick_us(); }
 std::vector<Outgoing> Coordinator::take_outgoing() { return std::exchange(impl_->out_.outgoing, {}); }
+std::vector<PeerOutgoing> Coordinator::take_peer_outgoing() { return std::exchange(impl_->out_.peer_outgoing, {}); }
 std::vector<Event> Coordinator::take_events() { return std::exchange(impl_->out_.events, {}); }
 StatusView Coordinator::status(Time now) const { return impl_->status(now); }
 GraphView Coordinator::graph(Time now, std::size_t limit) const { return impl_->graph(now, limit); }

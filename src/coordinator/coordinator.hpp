@@ -15,8 +15,10 @@
 #include <vector>
 
 #include "coordinator/views.hpp"
+#include "detect/edge_chaser.hpp"
 #include "detect/victims.hpp"
 #include "wire/messages.hpp"
+#include "wire/peer_messages.hpp"
 
 namespace gordian::coordinator {
 
@@ -53,13 +55,23 @@ struct Options {
   std::chrono::milliseconds full_pass_interval{1000};
   std::chrono::milliseconds takeover_wait{1100};  ///< how long a silent predecessor may take to show that it lives
   std::vector<SiteId> expected_sites;             ///< sites known from before: `missing` until they come
-  bool record = false;                            ///< emit Applied events
+  wire::MemberMap map;                            ///< all coordinators that share the graph; none: this one alone
+  std::string member;                             ///< this one's name in the map
+  std::uint64_t instance = 1;                     ///< grows with every start
+  detect::EdgeChaser::Options chasing;
+  bool record = false;  ///< emit Applied events
   Limits limits;
 };
 
 struct Outgoing {
   PeerId peer;
   wire::ToAgent message;
+};
+
+/// To another member of the map; may be lost.
+struct PeerOutgoing {
+  std::size_t member;  ///< its place in the map
+  wire::FromPeer message;
 };
 
 // --- Events: what the host may store, record or log ---
@@ -90,6 +102,8 @@ class Coordinator {
   Coordinator& operator=(const Coordinator&) = delete;
 
   void receive(const PeerId& peer, const wire::FromAgent& message, Time now);
+  /// From another member of the map.
+  void receive(const PeerId& peer, const wire::FromPeer& message, Time now);
   /// Something that was refused before it became a message (malformed, too large); counted and shown.
   void refused(const PeerId& peer, const wire::Error& error, Time now);
   /// Timers: leases, confirmations, orders, the full pass. Call at or after next_tick_us().
@@ -97,6 +111,7 @@ class Coordinator {
   [[nodiscard]] std::int64_t next_tick_us() const;
 
   [[nodiscard]] std::vector<Outgoing> take_outgoing();
+  [[nodiscard]] std::vector<PeerOutgoing> take_peer_outgoing();
   [[nodiscard]] std::vector<Event> take_events();
 
   [[nodiscard]] StatusView status(Time now) const;

@@ -50,13 +50,20 @@ void Sites::apply(Site& site, const wire::GroupChange& change, std::uint64_t num
                                         " holder groups: further ones are left out");
     return;
   }
-  if (const auto begun = graph_.begin_group({site.slot, group}); !begun) {
+  if (!is_new && site.groups.at(group).kind != change.kind) {
+    out_.count("refused_malformed");
+    return out_.send(site.peer, wire::Error{wire::Error::Code::malformed,
+                                            "group " + std::to_string(group) + " of site " + site.id.str() +
+                                                " was begun with another kind: begin another group"});
+  }
+  if (const auto begun = graph_.begin_group({site.slot, group}, change.kind); !begun) {
     site.groups_left_out = true;
     return graph_full(site, begun.error(), "a holder group");
   }
   auto& standing = site.groups[group];
   standing.resource = change.resource;
   standing.mode = change.mode;
+  standing.kind = change.kind;
   const std::unordered_set<TxnId> now_in(change.members.begin(), change.members.end());
   std::vector<TxnId> gone;
   for (const auto& [txn, since] : standing.members) {

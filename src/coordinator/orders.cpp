@@ -20,8 +20,8 @@ std::string listed(const std::vector<TxnId>& txns) {
 
 }  // namespace
 
-TxnInfo Resolution::info(const TxnId& txn) const {
-  auto known = sites_.info(txn);
+TxnInfo Resolution::info(const TxnId& txn, std::span<const wire::Described> also) const {
+  auto known = sites_.info(txn, also);
   if (unabortable_.contains(txn)) known.victim_class = TxnInfo::Class::never;
   return known;
 }
@@ -58,81 +58,116 @@ Incident Resolution::describe(const Pending& pending, const detect::Victims& cho
   Incident incident;
   incident.epoch = epoch_;
   incident.number = last_incident_;
-  incident.id = std::to_string(epoch_) + "-" + std::to_string(last_incident_);
+  incident.id = (options_.member.empty() ? "" : options_.member + "-") + std::to_string(epoch_) + "-" +
+                std::to_string(last_incident_);
   incident.found_unix_us = pending.found.unix_us;
   incident.policy = detect::name(options_.policy);
-  incident.why = chosen.why;
-  incident.victims = chosen.victims;
   incident.confirm_us = now.steady_us - pending.found.steady_us;
-  for (const auto& txn : pending.candidate.members()) {
-    const bool victim = std::find(chosen.victims.begin(), chosen.victims.end(), txn) != chosen.victims.end();
-    incident.txns.push_back({txn, sites_.info(txn), victim});
-  }
+  for (const auto& txn : pending.candidate.members())
+    incident.txns.push_back({txn, sites_.info(txn, pending.described)});
+  name_victims(incident, chosen);
   for (const auto& e : pending.candidate.edges) {
     const auto& site = sites_.at(e.site);
-    const auto* standing = sites_.find({e.site, e.sequence});
-    const auto age_ms = static_cast<double>(now.steady_us - standing->began_us) / 1000.0;
-    incident.edges.push_back({e.waiter,
-                              e.blocker,
-                              {site.id, site.incarnation, e.sequence},
-                              standing->wait.resource,
-                              standing->wait.mode,
-                              standing->wait.detail,
-                              age_ms});
+    IncidentEdge edge{e.waiter, e.blocker, {site.id, site.incarnation, e.sequence}, {}, {}, {}, 0, e.kind};
+    const auto remote = pending.details.find({e.site, e.sequence});
+    if (const auto* standing = sites_.find({e.site, e.sequence}); standing != nullptr) {
+      edge.resource = standing->wait.resource, edge.mode = standing->wait.mode, edge.detail = standing->wait.detail;
+      edge.age_ms = static_cast<double>(now.steady_us - standing->began_us) / 1000.0;
+    } else if (remote != pending.details.end()) {
+      const auto& detail = remote->second;
+      edge.resource = detail.resource, edge.mode = detail.mode, edge.detail = detail.detail;
+      edge.age_ms = static_cast<double>(detail.age_us) / 1000.0;
+    }
+    incident.edges.push_back(std::move(edge));
   }
   return incident;
 }
 
+/// With a reorder nobody dies now; should it leave a deadlock, that one is found as another incident.
+void Resolution::name_victims(Incident& incident, const detect::Victims& chosen) const {
+  incident.why = chosen.why;
+  if (chosen.reorder.empty()) incident.victims = chosen.victims;
+  for (auto& member : incident.txns)
+    member.victim = std::find(incident.victims.begin(), incident.victims.end(), member.txn) != incident.victims.end();
+}
+
 // --- Orders ---
 
-void Resolution::open_case(const Pending& pending, Time now) {
-  const auto chosen = detect::choose_victims(
-      pending.candidate.edges, [this](const TxnId& txn) { return info(txn); }, options_.policy, options_.weights);
+void Resolution::open_case(std::uint64_t confirm, Pending pending, Time now) {
+  const auto chosen = choose(pending);
   const auto number = ++last_incident_;
   auto incident = describe(pending, chosen, now);
-  Case open{pending.found, {}, {}};
-  for (const auto& e : pending.candidate.edges) open.waits.emplace_back(graph::WaitRef{e.site, e.sequence});
-  for (const auto& victim : chosen.victims) open.victims[victim].known = waits_about(victim);
-  if (chosen.victims.empty()) {
-    incident.outcome = Incident::Outcome::unresolved;
-    incident.steps.push_back({incident.confirm_us, "confirmed; nobody may be aborted: " + listed(chosen.unresolved)});
-    out_.count("incidents_unresolved");
-    out_.note(Note::Level::error, "incident " + incident.id + ": a deadlock of " + listed(chosen.unresolved) +
-                                      " that may not be aborted; end one of them by hand");
-    left_alone_.insert(digest(pending.candidate));  // told once is enough, as long as it stands
-    keep(std::move(incident));
-    return publish(number);
+  cases_.emplace(number, Case{.id = incident.id,
+                              .reason = "deadlock " + incident.id + ": " + incident.why,
+                              .found = pending.found,
+                              .waits = touched_by(pending.candidate),
+                              .seen = sites_.seen_sequences(),
+                              .confirm = confirm});
+  keep(std::move(incident));
+  if (!chosen.reorder.empty()) {
+    order_reorders(number, std::move(pending), chosen.reorder, now);
+  } else if (chosen.victims.empty()) {
+    leave_unresolved(number, pending.candidate, chosen, now);
+  } else {
+    order_aborts(number, pending.candidate, chosen, now);
   }
+  publish(number);
+}
+
+detect::Victims Resolution::choose(const Pending& pending) const {
+  auto edges = pending.candidate.edges;
+  for (auto& e : edges) {
+    if (unmovable_.contains({{e.site, e.sequence}, e.blocker})) e.kind = Kind::hard;
+  }
+  return detect::choose_victims(
+      edges, [&](const TxnId& txn) { return info(txn, pending.described); }, options_.policy, options_.weights);
+}
+
+/// Nobody may be aborted: the incident is told, and that is all.
+void Resolution::leave_unresolved(std::uint64_t number, const detect::Candidate& candidate,
+                                  const detect::Victims& chosen, Time now) {
+  auto& incident = incidents_.at(number);
+  incident.outcome = Incident::Outcome::unresolved;
+  step(number, "confirmed; nobody may be aborted: " + listed(chosen.unresolved), now);
+  out_.count("incidents_unresolved");
+  out_.note(Note::Level::error, "incident " + incident.id + ": a deadlock of " + listed(chosen.unresolved) +
+                                    " that may not be aborted; end one of them by hand");
+  left_alone_.insert(digest(candidate));  // told once is enough, as long as it stands
+  if (!peers_.alone()) peers_.send_to_others(wire::Release{cases_.at(number).confirm});
+  cases_.erase(number);
+}
+
+void Resolution::order_aborts(std::uint64_t number, const detect::Candidate& candidate, const detect::Victims& chosen,
+                              Time now) {
   out_.count("incidents");
   out_.count("victims", chosen.victims.size());
-  out_.note(Note::Level::info, "incident " + incident.id + ": deadlock of " + listed(pending.candidate.members()) +
+  out_.note(Note::Level::info, "incident " + incidents_.at(number).id + ": deadlock of " + listed(candidate.members()) +
                                    "; victim " + listed(chosen.victims) + ": " + chosen.why);
-  cases_.emplace(number, std::move(open));
-  keep(std::move(incident));
   step(number, "confirmed by every site; victim " + listed(chosen.victims), now);
   for (const auto& victim : chosen.victims) {
+    cases_.at(number).victims[victim] = {};
     condemned_.emplace(victim, number);
+  }
+  for (const auto& victim : chosen.victims) {
     std::set<graph::WaitRef> waits;
-    for (const auto& e : pending.candidate.edges) {
+    for (const auto& e : candidate.edges) {
       if (e.waiter == victim) waits.insert({e.site, e.sequence});
     }
     for (const auto& wait : waits) give_order(number, victim, wait, wire::Abort::Role::waiting, 0, now);
   }
-  publish(number);
 }
 
 void Resolution::give_order(std::uint64_t incident, const TxnId& victim, graph::WaitRef wait, wire::Abort::Role role,
                             unsigned attempt, Time now) {
   const auto& site = sites_.at(wait.site);
-  auto& state = cases_.at(incident).victims.at(victim);
+  auto& open = cases_.at(incident);
+  auto& state = open.victims.at(victim);
   state.sites.insert(wait.site);
   ++state.open_orders;
   const auto number = ++last_order_;
   orders_.emplace(number, Order{incident, victim, wait, role, attempt, now.steady_us + us(options_.abort_grace)});
-  const auto& story = incidents_.at(incident);
-  out_.send(site.peer, wire::Abort{epoch_, site.incarnation, number, story.id, victim, wait.sequence, role, attempt,
-                                   static_cast<std::uint64_t>(options_.abort_grace.count()),
-                                   "deadlock " + story.id + ": " + story.why});
+  out_.send(site.peer, wire::Abort{epoch_, site.incarnation, number, open.id, victim, wait.sequence, role, attempt,
+                                   static_cast<std::uint64_t>(options_.abort_grace.count()), open.reason});
   const char* what = role == wire::Abort::Role::waiting ? "abort of " : "release of the locks of ";
   step(incident,
        what + victim.str() + " ordered at site " + site.id.str() +
@@ -153,30 +188,22 @@ void Resolution::each_blocked(graph::Vertex vertex, const std::function<bool(gra
   }
 }
 
-std::set<graph::WaitRef> Resolution::waits_about(const TxnId& txn) const {
-  std::set<graph::WaitRef> waits;
-  const auto vertex = graph_.find_txn(txn);
-  if (!vertex) return waits;
-  for (const auto wait : graph_.waits(*vertex)) waits.insert(graph_.ref(wait));
-  each_blocked(*vertex, [&](graph::WaitRef ref) {
-    waits.insert(ref);
-    return false;
-  });
-  return waits;
-}
-
 /// The victim was aborted at one site: its locks must go at every other site where it is known.
 void Resolution::order_branches(std::uint64_t incident, const TxnId& victim, Time now) {
   const auto vertex = graph_.find_txn(victim);
   if (!vertex) return;
-  const auto& state = cases_.at(incident).victims.at(victim);
+  const auto& open = cases_.at(incident);
+  const auto& state = open.victims.at(victim);
+  const auto known = [&](graph::WaitRef ref) {
+    return ref.site < open.seen.size() && ref.sequence <= open.seen[ref.site];
+  };
   std::map<graph::SiteSlot, std::pair<graph::WaitRef, wire::Abort::Role>> branches;
   for (const auto wait : graph_.waits(*vertex)) {
     const auto ref = graph_.ref(wait);
-    if (state.known.contains(ref)) branches.try_emplace(ref.site, ref, wire::Abort::Role::waiting);
+    if (known(ref)) branches.try_emplace(ref.site, ref, wire::Abort::Role::waiting);
   }
   each_blocked(*vertex, [&](graph::WaitRef ref) {
-    if (!state.known.contains(ref)) return false;
+    if (!known(ref)) return false;
     branches.try_emplace(ref.site, ref, wire::Abort::Role::holding);
     return true;  // one wait of a group is enough
   });
@@ -186,6 +213,8 @@ void Resolution::order_branches(std::uint64_t incident, const TxnId& victim, Tim
 }
 
 void Resolution::aborted(const Site& site, const wire::Aborted& reply, Time now) {
+  if (const auto found = reorders_.find(reply.order); found != reorders_.end() && found->second.wait.site == site.slot)
+    return reordered(reorders_.extract(found).mapped(), reply, now);
   const auto it = orders_.find(reply.order);
   if (it == orders_.end() || it->second.wait.site != site.slot) return out_.count("stale_messages");
   const auto order = std::move(orders_.extract(it).mapped());
@@ -199,8 +228,10 @@ void Resolution::aborted(const Site& site, const wire::Aborted& reply, Time now)
       const bool first = waiting && !std::exchange(state.aborted, true);
       if (first) {
         out_.count("aborts");
-        incidents_.at(order.incident).resolve_us = now.steady_us - cases_.at(order.incident).found.steady_us;
+        if (const auto incident = incidents_.find(order.incident); incident != incidents_.end())
+          incident->second.resolve_us = now.steady_us - cases_.at(order.incident).found.steady_us;
         order_branches(order.incident, order.victim, now);
+        if (!cases_.at(order.incident).leader) ask_for_branches(order.incident, order.victim, now);
       }
       return settle(order, now);
     }
@@ -223,7 +254,7 @@ void Resolution::retry_or_give_up(const Order& order, const std::string& why, bo
     return settle(order, now);
   }
   out_.count("aborts_failed");
-  out_.note(Note::Level::error, "incident " + incidents_.at(order.incident).id + ": " + order.victim.str() +
+  out_.note(Note::Level::error, "incident " + cases_.at(order.incident).id + ": " + order.victim.str() +
                                     " could not be aborted at site " + site.str() + ": " + why);
   auto& state = cases_.at(order.incident).victims.at(order.victim);
   if (order.role == wire::Abort::Role::waiting && !state.aborted) {
@@ -235,10 +266,12 @@ void Resolution::retry_or_give_up(const Order& order, const std::string& why, bo
 }
 
 /// One order is off the list. With the last one of a victim it is no longer condemned, with the last victim the case closes.
-void Resolution::settle(const Order& order, Time now) {
-  auto& state = cases_.at(order.incident).victims.at(order.victim);
-  if (--state.open_orders == 0) condemned_.erase(order.victim);
-  close_if_settled(order.incident, now);
+void Resolution::settle(const Order& order, Time now) { settle(order.incident, order.victim, now); }
+
+void Resolution::settle(std::uint64_t incident, const TxnId& victim, Time now) {
+  const auto& open = cases_.at(incident);
+  if (--cases_.at(incident).victims.at(victim).open_orders == 0 && !open.leader) condemned_.erase(victim);
+  close_if_settled(incident, now);
 }
 
 void Resolution::close_if_settled(std::uint64_t number, Time now) {
@@ -246,7 +279,7 @@ void Resolution::close_if_settled(std::uint64_t number, Time now) {
   const auto& victims = it->second.victims;
   const bool settled =
       std::all_of(victims.begin(), victims.end(), [](const auto& v) { return v.second.open_orders == 0; });
-  if (settled) {
+  if (settled && !it->second.leader) {
     const auto any = [&](bool VictimState::*what) {
       return std::any_of(victims.begin(), victims.end(), [&](const auto& v) { return v.second.*what; });
     };
@@ -256,8 +289,13 @@ void Resolution::close_if_settled(std::uint64_t number, Time now) {
   }
   publish(number);
   if (!settled) return;
-  const auto waits = std::move(cases_.extract(it).mapped().waits);
-  reconsider(waits, now);
+  const auto over = std::move(cases_.extract(it).mapped());
+  if (over.leader) {
+    peers_.send(over.leader->first, wire::BranchesFree{over.confirm, over.victims.begin()->first});
+  } else if (!peers_.alone()) {
+    peers_.send_to_others(wire::Release{over.confirm});
+  }
+  reconsider(over.waits, now);
 }
 
 }  // namespace gordian::coordinator

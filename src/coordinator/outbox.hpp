@@ -12,6 +12,7 @@ namespace gordian::coordinator {
 
 struct Outbox {
   std::vector<Outgoing> outgoing;
+  std::vector<PeerOutgoing> peer_outgoing;
   std::vector<Event> events;
   std::map<std::string, std::uint64_t> counters;
 

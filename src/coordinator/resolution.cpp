@@ -12,13 +12,16 @@ std::int64_t us(std::chrono::milliseconds ms) { return std::chrono::microseconds
 }  // namespace
 
 Resolution::Resolution(const Options& options, const std::uint64_t& epoch, const graph::WaitForGraph& graph,
-                       const Sites& sites, Outbox& out, Time now)
+                       const Sites& sites, Peers& peers, Outbox& out, Time now)
     : options_(options),
       epoch_(epoch),
       graph_(graph),
       sites_(sites),
       out_(out),
+      peers_(peers),
       detector_(graph, options.limits.candidate_edges),
+      gathering_(options, graph, sites, peers, out),
+      granting_from_us_(peers.alone() ? now.steady_us : now.steady_us + us(options.confirm_timeout)),
       next_pass_us_(now.steady_us + us(options.full_pass_interval)) {}
 
 std::optional<detect::Candidate> Resolution::search(const Touched& touched) {
@@ -40,14 +43,19 @@ void Resolution::consider(const std::vector<Touched>& touched, Time now) {
   for (const auto& place : touched) {
     auto candidate = search(place);
     if (!candidate) continue;
-    const auto busy = [&](const TxnId& txn) { return busy_.contains(txn) || condemned_.contains(txn); };
     const auto members = candidate->members();
-    if (std::any_of(members.begin(), members.end(), busy)) {
+    if (std::ranges::any_of(members, [&](const TxnId& txn) { return busy(txn); })) {
       deferred_.insert(place);
     } else {
-      propose(std::move(*candidate), now);
+      propose_or_collect(std::move(*candidate), now);
     }
   }
+  gathering_.follow(touched, now);
+  judge_all(now);
+}
+
+bool Resolution::busy(const TxnId& txn) const {
+  return busy_.contains(txn) || condemned_.contains(txn) || reservations_.contains(txn);
 }
 
 /// A safety net: whatever a search from a single wait may have missed, or was put off for want of room.
@@ -57,15 +65,18 @@ void Resolution::full_pass(Time now) {
   const auto stretch = 1 + static_cast<std::int64_t>(graph_.wait_count()) / waits_per_interval;
   next_pass_us_ = now.steady_us + us(options_.full_pass_interval) * stretch;
   std::erase_if(unabortable_, [&](const auto& entry) { return entry.second <= now.steady_us; });
+  std::erase_if(unmovable_, [&](const auto& entry) { return entry.second <= now.steady_us; });
   if (graph_.wait_count() == 0) return;
   out_.count("full_passes");
+  refusals_.clear();
   const auto known = std::exchange(left_alone_, {});
   for (auto& candidate : detector_.full_pass()) {
     if (const auto key = digest(candidate); known.contains(key)) left_alone_.insert(key);
-    const auto busy = [&](const TxnId& txn) { return busy_.contains(txn) || condemned_.contains(txn); };
     const auto members = candidate.members();
-    if (std::none_of(members.begin(), members.end(), busy)) propose(std::move(candidate), now);
+    if (std::ranges::none_of(members, [&](const TxnId& txn) { return busy(txn); }))
+      propose_or_collect(std::move(candidate), now);
   }
+  judge_all(now);
 }
 
 Resolution::EdgeKey Resolution::digest(const detect::Candidate& candidate) {
@@ -101,35 +112,105 @@ bool Resolution::left_alone(const detect::Candidate& candidate) {
   return true;
 }
 
-void Resolution::propose(detect::Candidate candidate, Time now) {
-  if (left_alone(candidate)) return;
-  if (pending_.size() >= options_.limits.confirms_in_flight) return out_.count("limit_confirms_in_flight");
-  ask(std::move(candidate), now);
+/// A candidate of our own transactions is whole if they wait for nobody outside of it; else others may have more of it.
+void Resolution::propose_or_collect(detect::Candidate candidate, Time now) {
+  const auto number_of = [this](const detect::CandidateEdge& e) {
+    return sites_.edge_number({e.site, e.sequence}, e.blocker);
+  };
+  if (peers_.alone()) return propose(std::move(candidate), number_of, {}, now);
+  const auto members = candidate.members();
+  const auto outside = [&](const wire::GlobalEdge& edge) { return !std::ranges::binary_search(members, edge.blocker); };
+  if (std::ranges::any_of(gathering_.edges_of(members), outside)) return gathering_.collect(members, now);
+  propose(std::move(candidate), number_of, {}, now);
 }
 
-void Resolution::ask(detect::Candidate candidate, Time now) {
+void Resolution::judge_all(Time now) {
+  for (auto evidence = gathering_.take_evidence(); !evidence.empty(); evidence = gathering_.take_evidence())
+    for (const auto& one : evidence) judge(one, now);
+}
+
+/// The gathered edges are a graph of their own, in which the detector says what is deadlocked.
+void Resolution::judge(const Evidence& evidence, Time now) {
+  struct Known {
+    std::vector<Blocker> blockers;
+    const wire::GlobalEdge* edge;
+  };
+  std::map<graph::WaitRef, Known> waits;
+  std::map<std::pair<graph::WaitRef, TxnId>, std::uint64_t> since;
+  for (const auto& edge : evidence.edges) {
+    const auto slot = sites_.live_slot(edge.site, edge.incarnation);
+    if (!slot) {
+      out_.count("edges_of_unreachable_sites");
+      continue;
+    }
+    const graph::WaitRef ref{*slot, edge.sequence};
+    auto& known = waits.try_emplace(ref, Known{{}, &edge}).first->second;
+    if (known.edge->waiter != edge.waiter) continue;  // a sequence told by two: the later is asked about anew
+    known.blockers.push_back({edge.blocker, edge.kind});
+    auto& number = since[{ref, edge.blocker}];
+    number = std::max(number, edge.since);
+  }
+  std::vector<std::pair<graph::WaitRef, const Known*>> by_age;  // the last is the request that came last
+  for (const auto& [ref, wait] : waits) by_age.emplace_back(ref, &wait);
+  std::ranges::stable_sort(by_age, std::ranges::greater{}, [](const auto& one) { return one.second->edge->age_us; });
+  graph::WaitForGraph gathered;
+  for (const auto& [ref, wait] : by_age) {
+    const auto need = wait->edge->need == 0 ? graph::need_all : static_cast<std::uint32_t>(wait->edge->need);
+    if (!gathered.begin_wait(ref, wait->edge->waiter, wait->blockers, {}, need)) return out_.count("limit_gathered");
+  }
+  for (auto& candidate : detect::Detector(gathered, options_.limits.candidate_edges).full_pass()) {
+    const auto members = candidate.members();
+    if (std::ranges::any_of(members, [&](const TxnId& txn) { return busy(txn); })) continue;
+    propose(
+        std::move(candidate),
+        [&](const detect::CandidateEdge& e) {
+          return since.at({graph::WaitRef{e.site, e.sequence}, e.blocker});
+        },
+        evidence.described, now);
+  }
+}
+
+void Resolution::propose(detect::Candidate candidate, const SinceOf& since, std::vector<wire::Described> described,
+                         Time now) {
+  if (now.steady_us < granting_from_us_) return out_.count("candidates_before_granting");
+  if (left_alone(candidate)) return;
+  if (pending_.size() >= options_.limits.confirms_in_flight) return out_.count("limit_confirms_in_flight");
+  ask(std::move(candidate), since, std::move(described), now);
+}
+
+void Resolution::ask(detect::Candidate candidate, const SinceOf& since, std::vector<wire::Described> described,
+                     Time now) {
   const auto number = ++last_confirm_;
   std::map<graph::SiteSlot, std::vector<wire::ConfirmEdge>> questions;
+  std::map<graph::WaitRef, std::uint64_t> asked_since;
   for (const auto& e : candidate.edges) {
-    if (sites_.find({e.site, e.sequence}) == nullptr) return;  // the graph follows the sites: this can't be
-    questions[e.site].push_back({e.sequence, e.blocker, sites_.edge_number({e.site, e.sequence}, e.blocker)});
+    const auto number_asked = since(e);
+    questions[e.site].push_back({e.sequence, e.blocker, number_asked});
+    auto& of_wait = asked_since[{e.site, e.sequence}];
+    of_wait = std::max(of_wait, number_asked);
   }
-  Pending pending{std::move(candidate), now, now.steady_us + us(options_.confirm_timeout), {}};
+  Pending pending{
+      std::move(candidate),  now, now.steady_us + us(options_.confirm_timeout), {}, {}, std::move(described), {},
+      std::move(asked_since)};
 #ifdef GORDIAN_MUTATION_CONFIRMATION  // compiled by tests/sim only: a candidate is believed at once
-  return open_case(pending, now);
+  return open_case(number, pending, now);
 #endif
   for (auto& [slot, edges] : questions) {
     const auto& site = sites_.at(slot);
     pending.unanswered.insert(slot);
     out_.send(site.peer, wire::Confirm{epoch_, site.incarnation, number, std::move(edges)});
   }
-  for (const auto& txn : pending.candidate.members()) busy_.insert(txn);
+  const auto members = pending.candidate.members();
+  for (const auto& txn : members) busy_.insert(txn);
+  if (!peers_.alone()) pending.unreserved = reserve(number, members);
   out_.count("candidates");
   pending_.emplace(number, std::move(pending));
 }
 
-void Resolution::release(Pending& pending) {
+/// The transactions are free for other cases; those of others once they are released there.
+void Resolution::release(std::uint64_t number, Pending& pending) {
   for (const auto& txn : pending.candidate.members()) busy_.erase(txn);
+  if (!peers_.alone()) peers_.send_to_others(wire::Release{number});
 }
 
 void Resolution::reconsider(const std::vector<Touched>& also, Time now) {
@@ -138,28 +219,55 @@ void Resolution::reconsider(const std::vector<Touched>& also, Time now) {
   consider({again.begin(), again.end()}, now);
 }
 
-bool Resolution::stands(const detect::CandidateEdge& edge) const {
+/// Is the edge in the graph as it was asked about? A wait for some of several must not have been reported anew: another
+/// blocker is another way out.
+bool Resolution::stands(const detect::CandidateEdge& edge, const Pending& pending) const {
+  if (!peers_.alone() && !peers_.owned(edge.waiter)) return true;  // for its owner's agent to know
   const auto wait = graph_.find_wait({edge.site, edge.sequence});
-  return wait && graph_.waits_for(*wait, edge.blocker);
+  const auto blocker = graph_.find_txn(edge.blocker);
+  if (!wait || !blocker) return false;
+  const graph::WaitRef ref{edge.site, edge.sequence};
+  if (graph_.need(*wait) != graph::need_all && sites_.find(ref)->number > pending.asked_since.at(ref)) return false;
+  const auto edges = graph_.edges(*wait);
+  return std::any_of(edges.begin(), edges.end(), [&](graph::EdgeSlot e) {
+    const auto to = graph_.target(e);
+    return graph_.kind(e) == edge.kind && (to == *blocker || (graph_.is_group(to) && graph_.is_member(to, *blocker)));
+  });
+}
+
+bool Resolution::stands(const Pending& pending) const {
+  return std::ranges::all_of(pending.candidate.edges, [&](const auto& e) { return stands(e, pending); });
 }
 
 void Resolution::confirmed(const Site& site, const wire::Confirmed& reply, Time now) {
   const auto it = pending_.find(reply.confirm);
   if (it == pending_.end() || it->second.unanswered.erase(site.slot) == 0) return out_.count("stale_messages");
-  const bool denied = !reply.denied.empty();
-  if (!denied && !it->second.unanswered.empty()) return;  // one 'no' is enough, every 'yes' is needed
-  auto settled = std::move(pending_.extract(it).mapped());
-  release(settled);
+  if (reply.denied.empty()) return proceed(reply.confirm, now);
+  auto denied = std::move(pending_.extract(it).mapped());
+  release(reply.confirm, denied);
+  // What was denied is on its way as a change; what remains may be a deadlock without it.
+  out_.count("candidates_denied");
+  reconsider(stands(denied) ? std::vector<Touched>{} : touched_by(denied.candidate), now);
+}
+
+std::vector<Touched> Resolution::touched_by(const detect::Candidate& candidate) {
   std::vector<Touched> waits;
-  for (const auto& e : settled.candidate.edges) waits.emplace_back(graph::WaitRef{e.site, e.sequence});
-  const bool still = std::all_of(settled.candidate.edges.begin(), settled.candidate.edges.end(),
-                                 [&](const auto& e) { return stands(e); });
-  if (denied || !still) {
-    // What was denied is on its way as a change; what remains may be a deadlock without it.
-    out_.count(denied ? "candidates_denied" : "candidates_dissolved");
-    return reconsider(denied && still ? std::vector<Touched>{} : waits, now);
+  for (const auto& e : candidate.edges) waits.emplace_back(graph::WaitRef{e.site, e.sequence});
+  return waits;
+}
+
+/// One 'no' is enough, every 'yes' is needed.
+void Resolution::proceed(std::uint64_t number, Time now) {
+  const auto it = pending_.find(number);
+  if (!it->second.unanswered.empty() || !it->second.unreserved.empty()) return;
+  auto settled = std::move(pending_.extract(it).mapped());
+  if (!stands(settled)) {
+    release(number, settled);
+    out_.count("candidates_dissolved");
+    return reconsider(touched_by(settled.candidate), now);
   }
-  open_case(settled, now);
+  for (const auto& txn : settled.candidate.members()) busy_.erase(txn);  // its victims are condemned now
+  open_case(number, settled, now);
   reconsider({}, now);
 }
 
@@ -167,7 +275,7 @@ void Resolution::site_lost(graph::SiteSlot slot, Time now) {
   for (auto it = pending_.begin(); it != pending_.end();) {
     if (it->second.unanswered.contains(slot)) {
       out_.count("candidates_dissolved");
-      release(it->second);
+      release(it->first, it->second);
       it = pending_.erase(it);
     } else {
       ++it;
@@ -180,6 +288,7 @@ void Resolution::site_lost(graph::SiteSlot slot, Time now) {
     return true;
   });
   for (const auto& order : lost) retry_or_give_up(order, "its agent is gone", false, now);
+  drop_reorders(slot, now);
   reconsider({}, now);
 }
 
@@ -190,7 +299,9 @@ void Resolution::tick(Time now) {
       out_.count("confirms_timed_out");
       for (const auto slot : it->second.unanswered)
         out_.note(Note::Level::warn, "site " + sites_.at(slot).id.str() + " did not answer a confirmation in time");
-      release(it->second);
+      for (const auto member : it->second.unreserved)
+        out_.note(Note::Level::warn, "coordinator " + peers_.name(member) + " did not answer a reservation in time");
+      release(it->first, it->second);
       it = pending_.erase(it);
       dropped = true;
     } else {
@@ -204,7 +315,9 @@ void Resolution::tick(Time now) {
     return true;
   });
   for (const auto& order : late) retry_or_give_up(order, "no answer in time", true, now);
+  repeat_late_reorders(now);
   if (dropped) reconsider({}, now);
+  tick_shared(now);
   if (now.steady_us >= next_pass_us_) full_pass(now);
 }
 
@@ -212,7 +325,10 @@ std::int64_t Resolution::next_tick_us() const {
   auto next = next_pass_us_;
   for (const auto& [number, pending] : pending_) next = std::min(next, pending.deadline_us);
   for (const auto& [number, order] : orders_) next = std::min(next, order.deadline_us);
-  return next;
+  if (peers_.alone()) return next;
+  for (const auto& [number, one] : cases_)
+    if (!one.asked.empty()) next = std::min(next, one.asked_until_us);
+  return std::min({next, gathering_.next_tick_us(), reservations_.next_tick_us()});
 }
 
 }  // namespace gordian::coordinator

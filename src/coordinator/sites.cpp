@@ -108,6 +108,7 @@ void Sites::begin_session(Site& site, const PeerId& peer, const wire::Hello& hel
   if (const auto other = peers_.find(peer); other != peers_.end() && other->second != &site)
     end_session(*other->second);
   if (hello.incarnation != site.incarnation) {
+    site.last_sequence = 0;
     drop_waits(site);
     lost_.push_back(site.slot);  // its numbers name other waits from now on: nothing asked under the old ones is open
     if (!joined) out_.events.emplace_back(SiteChanged{site.id, SiteChanged::What::lost});
@@ -126,7 +127,7 @@ void Sites::begin_session(Site& site, const PeerId& peer, const wire::Hello& hel
   peers_[peer] = &site;
   out_.count("sessions");
   out_.send(peer, wire::Welcome{epoch_, static_cast<std::uint64_t>(options_.heartbeat.count()),
-                                static_cast<std::uint64_t>(options_.lease.count())});
+                                static_cast<std::uint64_t>(options_.lease.count()), options_.member, options_.map});
   if (joined) out_.events.emplace_back(SiteChanged{site.id, SiteChanged::What::joined});
 }
 
@@ -194,7 +195,7 @@ void Sites::heartbeat(Site& site, const wire::Heartbeat& message) {
   if (behind && (message.number != 0 || site.applied != 0))
     ask_resync(site,
                "message " + std::to_string(message.number) + " was sent, " + std::to_string(site.applied) + " applied");
-  out_.send(site.peer, wire::HeartbeatAck{epoch_, site.applied});
+  out_.send(site.peer, wire::HeartbeatAck{epoch_, site.applied, options_.map.version});
 }
 
 void Sites::delta(Site& site, const wire::Delta& message, Time now) {
@@ -273,17 +274,12 @@ void Sites::apply(Site& site, const wire::WaitChange& change, std::uint64_t numb
     return;
   }
   if (!groups_known(site, change)) return;
-  // Soft and dotted blockers are shown, and left out of detection until the detector takes them.
-  std::vector<TxnId> hard;
-  for (const auto& b : change.wait.blockers) {
-    if (b.kind == Kind::hard) hard.push_back(b.txn);
-  }
-  if (hard.size() != change.wait.blockers.size())
-    out_.count("edges_left_out", change.wait.blockers.size() - hard.size());
   std::vector<std::uint64_t> groups;
   for (const auto group : change.wait.groups) groups.push_back(static_cast<std::uint64_t>(group));
-  if (const auto begun = graph_.begin_wait(ref, change.wait.waiter, hard, groups); !begun)
+  const auto need = change.wait.need == 0 ? graph::need_all : change.wait.need;
+  if (const auto begun = graph_.begin_wait(ref, change.wait.waiter, change.wait.blockers, groups, need); !begun)
     return graph_full(site, begun.error(), "a wait");
+  site.last_sequence = std::max(site.last_sequence, change.sequence);
   site.waits.insert_or_assign(change.sequence, Standing{change.wait, number, now.steady_us - change.wait.age.count()});
   touched_.emplace_back(ref);
   record(site, change);
@@ -347,16 +343,36 @@ void merge(TxnInfo& known, const TxnInfo& said, bool first) {
   if (known.label.empty()) known.label = said.label;
 }
 
-TxnInfo Sites::info(const TxnId& txn) const {
-  TxnInfo known;
-  bool first = true;
+void Sites::describe(const TxnId& txn, std::vector<wire::Described>& described) const {
   for (const auto& [id, site] : sites_) {
     const auto it = site.infos.find(txn);
-    if (it == site.infos.end()) continue;
-    merge(known, it->second, first);
-    first = false;
+    if (it != site.infos.end()) described.push_back({txn, id, it->second});
   }
-  return known;
+}
+
+TxnInfo Sites::info(const TxnId& txn, std::span<const wire::Described> also) const {
+  std::vector<wire::Described> described;
+  describe(txn, described);
+  for (const auto& other : also) {
+    const auto known = [&](const wire::Described& one) { return one.site == other.site; };
+    if (other.txn == txn && std::ranges::none_of(described, known)) described.push_back(other);
+  }
+  std::ranges::sort(described, {}, &wire::Described::site);
+  TxnInfo all;
+  for (std::size_t i = 0; i < described.size(); ++i) merge(all, described[i].info, i == 0);
+  return all;
+}
+
+std::optional<graph::SiteSlot> Sites::live_slot(const SiteId& id, std::uint64_t incarnation) const {
+  const auto it = sites_.find(id);
+  if (it == sites_.end() || it->second.peer.empty() || it->second.incarnation != incarnation) return std::nullopt;
+  return it->second.slot;
+}
+
+SeenSequences Sites::seen_sequences() const {
+  SeenSequences seen;
+  for (const auto* site : by_slot_) seen.push_back(site == nullptr ? 0 : site->last_sequence);
+  return seen;
 }
 
 bool Sites::degraded() const {

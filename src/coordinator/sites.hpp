@@ -6,6 +6,7 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -14,6 +15,7 @@
 
 #include "coordinator/coordinator.hpp"
 #include "coordinator/outbox.hpp"
+#include "coordinator/reservations.hpp"
 #include "graph/wait_for_graph.hpp"
 
 namespace gordian::coordinator {
@@ -29,6 +31,7 @@ struct Standing {
 struct StandingGroup {
   std::string resource;
   std::string mode;
+  Kind kind = Kind::hard;
   /// → number of the message that reported the membership last: it has stood since then at least.
   std::unordered_map<TxnId, std::uint64_t> members;
 };
@@ -41,6 +44,7 @@ struct Site {
   std::string instance;  ///< of the process that spoke last
   std::uint64_t incarnation = 0;
   std::uint64_t applied = 0;
+  std::uint64_t last_sequence = 0;  ///< the largest reported
   std::int64_t last_heard_us = 0;
   bool resolve_local_deadlocks = true;
   std::string engine, label, software;
@@ -106,8 +110,13 @@ class Sites {
   /// The number of the message that reported last that this wait is for this blocker, named or as a member of a group.
   /// The wait must stand. Cost: O(its groups).
   [[nodiscard]] std::uint64_t edge_number(graph::WaitRef ref, const TxnId& blocker) const;
-  /// What all sites together say of a transaction.
-  [[nodiscard]] TxnInfo info(const TxnId& txn) const;
+  /// What all sites together say of a transaction; `also`: what other coordinators heard, of sites that told nothing here.
+  [[nodiscard]] TxnInfo info(const TxnId& txn, std::span<const wire::Described> also = {}) const;
+  /// Adds what each site says of it.
+  void describe(const TxnId& txn, std::vector<wire::Described>& described) const;
+  /// The site's slot, if its agent has a session with this incarnation.
+  [[nodiscard]] std::optional<graph::SiteSlot> live_slot(const SiteId& id, std::uint64_t incarnation) const;
+  [[nodiscard]] SeenSequences seen_sequences() const;
   [[nodiscard]] const std::map<SiteId, Site>& all() const { return sites_; }
   [[nodiscard]] bool degraded() const;
 

@@ -25,6 +25,14 @@ struct SiteView {
   bool resolve_local_deadlocks = true;
 };
 
+/// A coordinator that shares the graph.
+struct MemberView {
+  std::string name;
+  std::string endpoint;
+  bool self;
+  bool alive;  ///< heard of within the lease
+};
+
 struct StatusView {
   std::string version;
   std::uint64_t epoch = 0;
@@ -37,6 +45,7 @@ struct StatusView {
   std::size_t waits = 0;
   std::size_t edges = 0;
   std::size_t groups = 0;
+  std::vector<MemberView> members;                ///< of the map; none: this coordinator is alone
   std::map<std::string, std::uint64_t> counters;  ///< name → count since start
 };
 
@@ -48,6 +57,7 @@ struct GroupView {
   std::string mode;
   std::vector<TxnId> members;  ///< at most GraphView::members_max; those that wait themselves first, then by id
   std::size_t members_total = 0;
+  Kind kind = Kind::hard;  ///< soft: the members are queued ahead
 };
 
 /// A wait as shown: its blockers with their kinds, and how long it has lasted.
@@ -81,6 +91,8 @@ struct IncidentEdge {
   std::string mode;
   std::string detail;
   double age_ms = 0;  ///< how long the wait had lasted when it was confirmed
+  Kind kind = Kind::hard;
+  bool reordered = false;  ///< soft: the waiter was let past the blocker's request
 };
 
 struct IncidentTxn {
@@ -98,8 +110,8 @@ struct IncidentStep {
 /// A confirmed deadlock and what was done about it.
 struct Incident {
   enum class Outcome : std::uint8_t {
-    resolving,   ///< orders are out
-    resolved,    ///< broken: the victims were aborted (one may have ended by itself in the meantime)
+    resolving,  ///< orders are out
+    resolved,  ///< broken: queues were reordered, or the victims aborted (one may have ended by itself in the meantime)
     unresolved,  ///< only transactions of class `never` on it: reported, nobody is aborted
     failed,      ///< a victim could not be aborted; the next incident chooses another
     dissolved,   ///< it ended by itself before the orders arrived: nobody was aborted
@@ -116,7 +128,8 @@ struct Incident {
   std::vector<IncidentEdge> edges;
   std::vector<IncidentStep> steps;
   std::int64_t confirm_us = 0;  ///< found → confirmed
-  std::int64_t resolve_us = 0;  ///< found → last victim aborted at the site where it waits; 0 while not
+  /// Found → last victim aborted at the site where it waits, or last queue reordered; 0 while not.
+  std::int64_t resolve_us = 0;
 };
 
 [[nodiscard]] constexpr const char* name(Incident::Outcome outcome) {

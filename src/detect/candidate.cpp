@@ -1,8 +1,8 @@
 // What can be said of a candidate by itself: its members, its shortest cycles.
+#include "detect/candidate.hpp"
+
 #include <algorithm>
 #include <unordered_map>
-
-#include "detect/detector.hpp"
 
 namespace gordian::detect {
 

@@ -20,12 +20,14 @@ using graph::Vertex;
 using graph::WaitSlot;
 
 std::optional<Candidate> Detector::search(WaitSlot wait) {
+  if (mixed()) return cores_.search(wait);
   const auto waiter = graph_.waiter(wait);
   if (graph_.in_edges(waiter).empty() || !reaches_its_waiter(wait)) return std::nullopt;
   return component_around(waiter);
 }
 
 std::optional<Candidate> Detector::search(Vertex group, Vertex member) {
+  if (mixed()) return cores_.search(group, member);
   if (graph_.in_edges(group).empty() || graph_.out_edges(member).empty()) return std::nullopt;
   if (!reaches_its_group(group, member)) return std::nullopt;
   return component_around(member);
@@ -176,7 +178,8 @@ CandidateEdge Detector::edge_between(EdgeSlot wait_edge, Vertex blocker) const {
           .blocker = graph_.txn(blocker),
           .site = ref.site,
           .sequence = ref.sequence,
-          .reported = graph_.reported(wait)};
+          .reported = graph_.reported(wait),
+          .kind = graph_.kind(wait_edge)};
 }
 
 /// A shortest cycle of the component through this transaction. Breadth first; `via` remembers the edge that each vertex was
@@ -213,6 +216,7 @@ Candidate Detector::cycle_within(Vertex through, InComponent in_component) const
 }
 
 std::vector<Candidate> Detector::full_pass() {
+  if (mixed()) return cores_.full_pass();
   auto remaining = reduction_leftovers();
   peel_unblocking(remaining);
 
@@ -249,6 +253,7 @@ std::vector<Candidate> Detector::full_pass() {
 }
 
 std::vector<TxnId> Detector::deadlocked() {
+  if (mixed()) return sorted_ids(cores_.deadlocked());
   const auto leftovers = reduction_leftovers();
   std::vector<Vertex> vertices;
   for (Vertex v = 0; v < leftovers.size(); ++v)
@@ -264,6 +269,7 @@ std::vector<TxnId> Detector::held_up_by(const Candidate& candidate) {
     const auto v = graph_.find_txn(edge.waiter);
     if (v && mark(*v)) found.push_back(*v);
   }
+  if (mixed()) return sorted_ids(cores_.held_up_by(found));
   for (std::size_t next = 0; next < found.size(); ++next)
     for (const auto e : graph_.in_edges(found[next]))
       if (mark(graph_.source(e))) found.push_back(graph_.source(e));

@@ -1,29 +1,20 @@
-// Finds deadlocks in a wait-for graph (AND model: a transaction goes on when all its waits are satisfied).
+// Finds deadlocks in a wait-for graph.
 //
 // Two ways: a search from one new wait or member, whose cost is proportional to what is reached, and a full pass over the
 // graph (peel what can be reduced, then Boost's strong_components on the rest) as a safety net. Holder groups are walked
-// through and never seen outside: candidates have edges between transactions only. Decides nothing about victims: that is
-// victims.hpp. Not thread-safe; borrows the graph, which must outlive it.
+// through and never seen outside: candidates have edges between transactions only. While every wait needs all of its
+// blockers and no edge is dotted, a deadlock is a cycle, and that is looked for here; else core_search.hpp reduces what is
+// reached. Decides nothing about victims: that is victims.hpp. Not thread-safe; borrows the graph, which must outlive it.
 #pragma once
 
 #include <optional>
 #include <vector>
 
-#include "detect/victims.hpp"
+#include "detect/candidate.hpp"
+#include "detect/core_search.hpp"
 #include "graph/wait_for_graph.hpp"
 
 namespace gordian::detect {
-
-/// A set of waits that looks like a deadlock: one strongly connected component with all its inner edges, sorted. If those
-/// are too many (see Detector), one of its cycles, which is a deadlock by itself.
-struct Candidate {
-  std::vector<CandidateEdge> edges;
-  /// Its members, sorted.
-  [[nodiscard]] std::vector<TxnId> members() const;
-};
-
-/// A shortest cycle of the candidate through `through` (empty if it is on none), edge by edge, starting at `through`.
-[[nodiscard]] std::vector<CandidateEdge> shortest_cycle(const std::vector<CandidateEdge>& edges, const TxnId& through);
 
 class Detector {
  public:
@@ -32,24 +23,28 @@ class Detector {
   /// N members of a group who all wait for it have N² edges between them: a candidate with more than `candidate_edges` is
   /// cut down to one cycle.
   explicit Detector(const graph::WaitForGraph& graph, std::size_t candidate_edges = candidate_edges_default)
-      : graph_(graph), candidate_edges_(candidate_edges) {}
+      : graph_(graph), candidate_edges_(candidate_edges), cores_(graph, candidate_edges) {}
 
-  /// The strongly connected component that the wait closes, if it closes one. Cost: O(what is reachable from it); O(1) if
-  /// nobody waits for the waiter.
+  /// What the wait closes: its waiter cannot go on because of it, and holds up others. Where a cycle decides, the strongly
+  /// connected component around it; else all that keeps it from going on. Cost: O(what is reachable from it); O(1)
+  /// if nobody waits for the waiter.
   [[nodiscard]] std::optional<Candidate> search(graph::WaitSlot wait);
-  /// The one that the transaction closes by being a member of the group. Cost: O(what is reachable from the member),
+  /// What the transaction closes by being a member of the group. Cost: O(what is reachable from the member),
   /// however many wait for the group; O(1) if the member waits for nobody.
   [[nodiscard]] std::optional<Candidate> search(graph::Vertex group, graph::Vertex member);
-  /// All cyclic components, ordered by their smallest member. Cost: O(V + E).
+  /// All candidates, ordered by their smallest member; no two share one. Cost: O(V + E).
   [[nodiscard]] std::vector<Candidate> full_pass();
   /// All deadlocked transactions, tails included, sorted: what reduction leaves over. Cost: O(V + E).
   [[nodiscard]] std::vector<TxnId> deadlocked();
-  /// The candidate's members and all who wait for them, directly or not, sorted: those who stay deadlocked because of
-  /// it. The candidate's transactions must be in the graph still. Cost: O(what reaches them).
+  /// The candidate's members and all who wait for them, directly or not, and cannot go on, sorted: those who stay
+  /// deadlocked because of it. The candidate's transactions must be in the graph still. Cost: O(what reaches them); with
+  /// partial waits or dotted edges also O(what is reachable from there).
   [[nodiscard]] std::vector<TxnId> held_up_by(const Candidate& candidate);
 
   /// How many edges were looked at in searches so far: what they have cost.
-  [[nodiscard]] std::uint64_t steps() const { return steps_; }
+  [[nodiscard]] std::uint64_t steps() const { return steps_ + cores_.steps(); }
+  /// How many candidates could not be told, for they had more edges than allowed and no cycle that is a deadlock by itself.
+  [[nodiscard]] std::uint64_t too_large() const { return cores_.too_large(); }
 
  private:
   // A vertex's marks of one search. They count only where `version` is that search's: nothing is cleared in between.
@@ -64,6 +59,8 @@ class Detector {
     std::uint32_t next_edge;
   };
 
+  /// Is a deadlock more than a cycle here?
+  [[nodiscard]] bool mixed() const { return graph_.partial_wait_count() > 0 || graph_.dotted_edge_count() > 0; }
   void begin_marks();
   bool mark(graph::Vertex v);
   [[nodiscard]] bool marked(graph::Vertex v) const { return marks_[v].version == version_; }
@@ -85,6 +82,7 @@ class Detector {
 
   const graph::WaitForGraph& graph_;
   const std::size_t candidate_edges_;
+  CoreSearch cores_;
   std::uint64_t steps_ = 0;
   std::vector<Mark> marks_;
   std::uint32_t version_ = 0;

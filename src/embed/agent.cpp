@@ -187,6 +187,7 @@ class SharedAgent : public net::LinkHost, public std::enable_shared_from_this<Sh
 
   void make(agent::ConfirmCall& call);
   void make(agent::AbortCall& call);
+  void make(agent::ReorderCall& call);
   void make(agent::Note& note) { log(note.level, note.text); }
 
   const std::int64_t callback_warn_us_;
@@ -210,7 +211,11 @@ class SharedAgent : public net::LinkHost, public std::enable_shared_from_this<Sh
 
 class AbortAnswer::Impl {
  public:
-  Impl(std::weak_ptr<SharedAgent> agent, std::uint64_t ticket) : agent_(std::move(agent)), ticket_(ticket) {}
+  /// How the core takes the answer.
+  using Take = void (agent::AgentCore::*)(std::uint64_t, wire::Aborted::Outcome, std::string);
+
+  Impl(std::weak_ptr<SharedAgent> agent, std::uint64_t ticket, Take take)
+      : agent_(std::move(agent)), ticket_(ticket), take_(take) {}
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl() { give(wire::Aborted::Outcome::failed, "the engine dropped the order unanswered"); }
@@ -218,12 +223,13 @@ class AbortAnswer::Impl {
   void give(wire::Aborted::Outcome outcome, std::string text) {
     if (given_.exchange(true)) return;
     if (const auto agent = agent_.lock())
-      agent->report([&](agent::AgentCore& core) -> void { core.answer_abort(ticket_, outcome, std::move(text)); });
+      agent->report([&](agent::AgentCore& core) -> void { (core.*take_)(ticket_, outcome, std::move(text)); });
   }
 
  private:
   std::weak_ptr<SharedAgent> agent_;
   std::uint64_t ticket_;
+  Take take_;
   std::atomic<bool> given_{false};
 };
 
@@ -255,7 +261,12 @@ void SharedAgent::make(agent::ConfirmCall& call) {
                         ConfirmAnswer(std::make_shared<ConfirmAnswer::Impl>(weak_from_this(), call.ticket)));
 }
 void SharedAgent::make(agent::AbortCall& call) {
-  callbacks_.on_abort(call.order, AbortAnswer(std::make_shared<AbortAnswer::Impl>(weak_from_this(), call.ticket)));
+  callbacks_.on_abort(call.order, AbortAnswer(std::make_shared<AbortAnswer::Impl>(weak_from_this(), call.ticket,
+                                                                                  &agent::AgentCore::answer_abort)));
+}
+void SharedAgent::make(agent::ReorderCall& call) {
+  callbacks_.on_reorder(call.order, AbortAnswer(std::make_shared<AbortAnswer::Impl>(
+                                        weak_from_this(), call.ticket, &agent::AgentCore::answer_reorder)));
 }
 
 // --- The public face ---
@@ -285,6 +296,7 @@ tl::expected<Agent, AgentError> Agent::start(AgentOptions options, AgentCallback
                       .publish_after_us = options.publish_after.count(),
                       .resolve_local_deadlocks = options.resolve_local_deadlocks,
                       .engine_confirms = static_cast<bool>(callbacks.on_confirm),
+                      .engine_reorders = static_cast<bool>(callbacks.on_reorder),
                       .limits = options.limits};
   auto shared = std::make_shared<SharedAgent>(options, std::move(core), std::move(callbacks));
   const auto routing_id = "a" + instance + options.site.str();
@@ -305,8 +317,10 @@ WaitResult Agent::begin_wait(Wait wait) {
   return impl_->shared->report(
       [&](agent::AgentCore& core) -> WaitResult { return core.begin_wait(std::move(wait), net::steady_now_us()); });
 }
-VoidResult Agent::set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers) {
-  return impl_->shared->report([&](agent::AgentCore& core) -> VoidResult { return core.set_blockers(wait, blockers); });
+VoidResult Agent::set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers,
+                               std::optional<std::uint32_t> need) {
+  return impl_->shared->report(
+      [&](agent::AgentCore& core) -> VoidResult { return core.set_blockers(wait, blockers, need); });
 }
 VoidResult Agent::renew_blocker(WaitHandle wait, const TxnId& blocker) {
   return impl_->shared->report([&](agent::AgentCore& core) -> VoidResult { return core.renew_blocker(wait, blocker); });
@@ -314,9 +328,9 @@ VoidResult Agent::renew_blocker(WaitHandle wait, const TxnId& blocker) {
 void Agent::end_wait(WaitHandle wait) {
   impl_->shared->report([&](agent::AgentCore& core) -> void { core.end_wait(wait); });
 }
-tl::expected<GroupHandle, AgentError> Agent::begin_group(std::string resource, std::string mode) {
+tl::expected<GroupHandle, AgentError> Agent::begin_group(std::string resource, std::string mode, Kind kind) {
   return impl_->shared->report([&](agent::AgentCore& core) -> tl::expected<GroupHandle, AgentError> {
-    return core.begin_group(std::move(resource), std::move(mode));
+    return core.begin_group(std::move(resource), std::move(mode), kind);
   });
 }
 void Agent::join_group(GroupHandle group, const TxnId& txn) {

@@ -66,9 +66,11 @@ class LocalDetector::Impl {
   [[nodiscard]] Edges edges_of(const detect::Candidate& candidate);
   [[nodiscard]] static Edges confirmed(const Edges& edges);
   [[nodiscard]] bool break_up(const Edges& edges);
-  [[nodiscard]] detect::Victims choose(const Edges& edges) const;
+  [[nodiscard]] detect::Victims choose(const Edges& edges, bool reorder) const;
+  [[nodiscard]] static std::vector<detect::CandidateEdge> reorder(const Edges& edges, const detect::Victims& chosen);
   [[nodiscard]] static bool abort(const TxnId& victim, const std::string& incident, const Edges& edges);
-  void tell(const Edges& edges, const detect::Victims& chosen, std::vector<TxnId> victims, std::string incident);
+  void tell(const Edges& edges, const detect::Victims& chosen, std::vector<TxnId> victims,
+            const std::vector<detect::CandidateEdge>& reordered, std::string incident);
 
   const LocalDetectorOptions options_;
   detect::Policy policy_;
@@ -173,9 +175,9 @@ class LocalDetector::Impl::Site : public WaitObserver, private agent::ReportSink
     waits_.erase(number(wait));
     detector_.graph_.end_wait({slot_, number(wait)});
   }
-  std::optional<GroupHandle> begin_group(std::string, std::string) override {
+  std::optional<GroupHandle> begin_group(std::string, std::string, Kind kind) override {
     const GroupHandle group{++last_group_};
-    if (!detector_.graph_.begin_group({slot_, number(group)})) return std::nullopt;
+    if (!detector_.graph_.begin_group({slot_, number(group)}, kind)) return std::nullopt;
     groups_.try_emplace(number(group));
     return group;
   }
@@ -302,9 +304,20 @@ LocalDetector::Impl::Edges LocalDetector::Impl::confirmed(const Edges& edges) {
 /// True if the place has to be looked at again: somebody was to be aborted, and what the tables will tell of it is on its way.
 bool LocalDetector::Impl::break_up(const Edges& edges) {
   const auto standing = confirmed(edges);
-  const auto chosen = choose(standing);
-  if (chosen.victims.empty() && chosen.unresolved.empty()) return false;
+  auto chosen = choose(standing, true);
+  if (chosen.victims.empty() && chosen.unresolved.empty() && chosen.reorder.empty()) return false;
   const auto incident = "local-" + std::to_string(last_incident_ + 1);
+  if (const auto reordered = reorder(standing, chosen); !reordered.empty()) {
+    {
+      const std::lock_guard lock(mutex_);
+      ++counters_.deadlocks;
+      counters_.reorders += reordered.size();
+    }
+    ++last_incident_;
+    tell(standing, chosen, {}, reordered, incident);
+    return true;
+  }
+  if (!chosen.reorder.empty()) chosen = choose(standing, false);
   std::vector<TxnId> victims;
   for (const auto& victim : chosen.victims)
     if (abort(victim, incident, standing)) victims.push_back(victim);
@@ -319,16 +332,31 @@ bool LocalDetector::Impl::break_up(const Edges& edges) {
   const bool look_again = !chosen.victims.empty();
   if (!victims.empty() || chosen.victims.empty()) {
     ++last_incident_;
-    tell(standing, chosen, std::move(victims), incident);
+    tell(standing, chosen, std::move(victims), {}, incident);
   }
   return look_again;
 }
 
-detect::Victims LocalDetector::Impl::choose(const Edges& edges) const {
+/// Lets waiters past those that they are only queued behind. Returns the edges that are gone by that.
+std::vector<detect::CandidateEdge> LocalDetector::Impl::reorder(const Edges& edges, const detect::Victims& chosen) {
+  std::vector<detect::CandidateEdge> done;
+  for (const auto& wanted : chosen.reorder) {
+    const auto edge = std::find_if(edges.begin(), edges.end(), [&](const Edge& e) {
+      return e.edge.site == wanted.site && e.edge.sequence == wanted.sequence && e.edge.blocker == wanted.blocker;
+    });
+    if (edge != edges.end() && edge->site->table->advance(edge->wait.resource, edge->wait.number, edge->edge.blocker))
+      done.push_back(wanted);
+  }
+  return done;
+}
+
+/// Without `reorder` as if whoever is queued ahead held the lock.
+detect::Victims LocalDetector::Impl::choose(const Edges& edges, bool reorder) const {
   std::vector<detect::CandidateEdge> plain;
   std::map<TxnId, std::uint64_t> starts;
   for (const auto& edge : edges) {
     plain.push_back(edge.edge);
+    plain.back().kind = reorder ? edge.kind : Kind::hard;
     starts.emplace(edge.edge.waiter, edge.start);
   }
   const auto info = [&](const TxnId& txn) {
@@ -356,7 +384,7 @@ bool LocalDetector::Impl::abort(const TxnId& victim, const std::string& incident
 }
 
 void LocalDetector::Impl::tell(const Edges& edges, const detect::Victims& chosen, std::vector<TxnId> victims,
-                               std::string incident) {
+                               const std::vector<detect::CandidateEdge>& reordered, std::string incident) {
   if (!options_.on_deadlock) return;
   LocalDeadlock deadlock;
   deadlock.incident = std::move(incident);
@@ -369,6 +397,14 @@ void LocalDetector::Impl::tell(const Edges& edges, const detect::Victims& chosen
     if (members.contains(edge.edge.waiter) && members.contains(edge.edge.blocker))
       deadlock.edges.push_back(
           {edge.edge.waiter, edge.edge.blocker, edge.site->id, edge.wait.resource, edge.mode, edge.kind});
+  for (const auto& edge : edges) {
+    const auto is_edge = [&](const detect::CandidateEdge& r) {
+      return r.site == edge.edge.site && r.sequence == edge.edge.sequence && r.blocker == edge.edge.blocker;
+    };
+    if (edge.kind == Kind::soft && std::any_of(reordered.begin(), reordered.end(), is_edge))
+      deadlock.reordered.push_back(
+          {edge.edge.waiter, edge.edge.blocker, edge.site->id, edge.wait.resource, edge.mode, edge.kind});
+  }
   options_.on_deadlock(deadlock);
 }
 

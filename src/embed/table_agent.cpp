@@ -23,6 +23,7 @@ class TableAgent::Impl final : private WaitObserver, private agent::ReportSink {
                                        std::function<void(AgentCallbacks::Level, std::string_view)> on_log) {
     AgentCallbacks callbacks;
     callbacks.on_abort = [this](const AbortOrder& order, const AbortAnswer& answer) { carry_out(order, answer); };
+    callbacks.on_reorder = [this](const ReorderOrder& order, const AbortAnswer& answer) { carry_out(order, answer); };
     callbacks.on_confirm = [this](const std::vector<WaitHandle>& waits, const ConfirmAnswer& answer) {
       look_again(waits, answer);
     };
@@ -59,6 +60,11 @@ class TableAgent::Impl final : private WaitObserver, private agent::ReportSink {
                                                      : abort_holder(order, *wait))
         ? answer.done()
         : answer.stale();
+  }
+
+  void carry_out(const ReorderOrder& order, const AbortAnswer& answer) {
+    const auto wait = find(order.wait);
+    wait&& table_.advance(wait->resource, wait->number, order.ahead_of) ? answer.done() : answer.stale();
   }
 
   bool abort_holder(const AbortOrder& order, const agent::TableReporter::TableWait& wait) {
@@ -115,8 +121,8 @@ class TableAgent::Impl final : private WaitObserver, private agent::ReportSink {
     return handle ? std::optional(*handle) : std::nullopt;
   }
   void end_wait(WaitHandle wait) override { agent_->end_wait(wait); }
-  std::optional<GroupHandle> begin_group(std::string resource, std::string mode) override {
-    const auto group = agent_->begin_group(std::move(resource), std::move(mode));
+  std::optional<GroupHandle> begin_group(std::string resource, std::string mode, Kind kind) override {
+    const auto group = agent_->begin_group(std::move(resource), std::move(mode), kind);
     return group ? std::optional(*group) : std::nullopt;
   }
   void join_group(GroupHandle group, const TxnId& txn) override { agent_->join_group(group, txn); }

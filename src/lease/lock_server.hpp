@@ -88,6 +88,8 @@ class LockServer : private LockEvents {
   bool abort_waiting(const TxnId& txn, const std::string& incident, WaitNumber wait, ServerTime now);
   bool abort_holding(const TxnId& txn, const std::string& incident, const std::string& name, WaitNumber wait,
                      ServerTime now);
+  /// The same for an order to let a waiting request jump its queue (LockTable::advance).
+  bool reorder(const std::string& name, WaitNumber wait, const TxnId& ahead_of, ServerTime now);
   /// What victim policies and people should know of a transaction.
   [[nodiscard]] TxnInfo info(const TxnId& txn);
 

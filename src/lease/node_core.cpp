@@ -57,6 +57,8 @@ void NodeCore::carry_out_orders() {
   for (auto& call : agent_.take_upcalls()) {
     if (const auto* order = std::get_if<agent::AbortCall>(&call)) {
       carry_out(*order);
+    } else if (const auto* reorder = std::get_if<agent::ReorderCall>(&call)) {
+      carry_out(*reorder);
     } else if (auto* note = std::get_if<agent::Note>(&call)) {
       notes_.push_back(std::move(*note));
     }
@@ -79,6 +81,16 @@ void NodeCore::carry_out(const agent::AbortCall& call) {
                       done ? "" : "the wait was over");
 }
 
+void NodeCore::carry_out(const agent::ReorderCall& call) {
+  const ReorderOrder& order = call.order;
+  const auto wait = reporter_.find(order.wait);
+  const bool done = wait && server_.reorder(wait->resource, wait->number, order.ahead_of, now_);
+  notes_.push_back({Level::debug, "order to go ahead of " + order.ahead_of.str() + " for incident " + order.incident +
+                                      ": " + (done ? "done" : "too late")});
+  agent_.answer_reorder(call.ticket, done ? wire::Aborted::Outcome::done : wire::Aborted::Outcome::stale,
+                        done ? "" : "it is not behind that request any more");
+}
+
 // --- Reports ---
 
 void NodeCore::complain(const AgentError& error) {
@@ -94,8 +106,8 @@ std::optional<WaitHandle> NodeCore::begin_wait(Wait wait) {
   return std::nullopt;
 }
 
-std::optional<GroupHandle> NodeCore::begin_group(std::string resource, std::string mode) {
-  const auto group = agent_.begin_group(std::move(resource), std::move(mode));
+std::optional<GroupHandle> NodeCore::begin_group(std::string resource, std::string mode, Kind kind) {
+  const auto group = agent_.begin_group(std::move(resource), std::move(mode), kind);
   if (group) return *group;
   complain(group.error());
   return std::nullopt;

@@ -47,7 +47,7 @@ class NodeCore : private agent::ReportSink {
  private:
   std::optional<WaitHandle> begin_wait(Wait wait) override;
   void end_wait(WaitHandle wait) override { agent_.end_wait(wait); }
-  std::optional<GroupHandle> begin_group(std::string resource, std::string mode) override;
+  std::optional<GroupHandle> begin_group(std::string resource, std::string mode, Kind kind) override;
   void join_group(GroupHandle group, const TxnId& txn) override { agent_.join_group(group, txn); }
   void leave_group(GroupHandle group, const TxnId& txn) override { agent_.leave_group(group, txn); }
   void end_group(GroupHandle group) override { agent_.end_group(group); }
@@ -55,6 +55,7 @@ class NodeCore : private agent::ReportSink {
 
   void carry_out_orders();
   void carry_out(const agent::AbortCall& call);
+  void carry_out(const agent::ReorderCall& call);
   void complain(const AgentError& error);
 
   ServerTime now_;

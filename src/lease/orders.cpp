@@ -36,6 +36,13 @@ bool LockServer::abort_holding(const TxnId& txn, const std::string& incident, co
   return true;
 }
 
+bool LockServer::reorder(const std::string& name, WaitNumber wait, const TxnId& ahead_of, ServerTime now) {
+  advance(now);
+  const bool done = table_.advance(name, wait, ahead_of);
+  if (done) ++counters_.reordered;
+  return done;
+}
+
 tl::expected<ForcedUnlock, std::string> LockServer::unlock_by_force(const std::string& name, const std::string& why,
                                                                     const std::string& by, ServerTime now) {
   advance(now);

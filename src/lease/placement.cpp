@@ -2,33 +2,12 @@
 #include <algorithm>
 #include <gordian/lock_client.hpp>
 
+#include "wire/ownership.hpp"
+
 namespace gordian {
-namespace {
-
-constexpr std::uint64_t fnv(std::uint64_t hash, std::string_view bytes) {
-  for (const char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
-  return hash;
-}
-
-constexpr std::uint64_t mix(std::uint64_t h) {
-  h ^= h >> 30;
-  h *= 0xbf58476d1ce4e5b9ULL;
-  h ^= h >> 27;
-  h *= 0x94d049bb133111ebULL;
-  return h ^ (h >> 31);
-}
-
-}  // namespace
 
 std::size_t rendezvous(std::span<const AgentAddress> sites, std::string_view name) {
-  std::size_t best = 0;
-  std::uint64_t best_hash = 0;
-  for (std::size_t i = 0; i < sites.size() && sites.size() > 1; ++i) {
-    const auto hash = mix(fnv(fnv(14695981039346656037ULL, sites[i].site.view()), name));
-    if (i == 0 || hash > best_hash || (hash == best_hash && sites[i].site < sites[best].site))
-      best = i, best_hash = hash;
-  }
-  return best;
+  return wire::rendezvous(sites, name, [](const AgentAddress& agent) { return agent.site.view(); });
 }
 
 tl::expected<std::vector<AgentAddress>, std::string> AgentAddress::parse_list(std::string_view text) {

@@ -64,6 +64,7 @@ struct ServerStatus {
   std::uint64_t reclaimed = 0;  ///< transactions
   std::uint64_t aborted = 0;    ///< as deadlock victims
   std::uint64_t forced = 0;
+  std::uint64_t reordered = 0;  ///< waits that were let past a request queued ahead, because of a deadlock
   std::uint64_t limit_reached = 0;
   std::uint64_t refused_messages = 0;
   std::uint64_t stalled_us = 0;  ///< time for which the server stood still; added to all leases

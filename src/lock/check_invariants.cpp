@@ -79,9 +79,9 @@ class Checker {
       if (!list.empty()) expect(!shard_.has_turn(head, static_cast<Mode>(i)), "a waiter waits for nobody" + where);
       std::uint64_t last = 0;
       for (const Request* request = list.front; request != nullptr; request = request->next, ++queued) {
-        expect(request->id > last && request->head == &head && request->state == Request::State::waiting,
+        expect(request->place > last && request->head == &head && request->state == Request::State::waiting,
                "a waiter's record is wrong" + where);
-        last = request->id;
+        last = request->place;
         count(*request);
       }
     }

@@ -26,7 +26,8 @@ struct Request {
   Head* head = nullptr;
   Core* txn = nullptr;
   Request* hold = nullptr;  ///< of a conversion: what it converts; null for the head's first holder
-  std::uint64_t id = 0;     ///< the step at which it began: its place in the queue, its WaitNumber within the shard
+  std::uint64_t id = 0;     ///< the step at which it began: its WaitNumber within the shard
+  std::uint64_t place = 0;  ///< in the queue: its id, until somebody is let past somebody else
   std::uint64_t fence = 0;
   std::uint64_t ticket = 0;
   Micros deadline = never;
@@ -48,6 +49,16 @@ struct RequestList {
     request->next = nullptr;
     (back != nullptr ? back->next : front) = request;
     back = request;
+  }
+  /// Where its place says.
+  void insert(Request* request) {
+    Request* after = front;
+    while (after != nullptr && after->place < request->place) after = after->next;
+    if (after == nullptr) return push_back(request);
+    request->next = after;
+    request->prev = after->prev;
+    (after->prev != nullptr ? after->prev->next : front) = request;
+    after->prev = request;
   }
   void remove(Request* request) {
     (request->prev != nullptr ? request->prev->next : front) = request->next;

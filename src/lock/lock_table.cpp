@@ -116,6 +116,10 @@ bool LockTable::lose_lease(const TxnId& txn, std::string_view why) {
       std::nullopt);
 }
 
+bool LockTable::advance(std::string_view key, WaitNumber wait, const TxnId& ahead_of) {
+  return table_->advance(key, wait, ahead_of);
+}
+
 void LockTable::expire(Micros now) { table_->expire(now); }
 Micros LockTable::next_deadline() const { return table_->next_deadline(); }
 

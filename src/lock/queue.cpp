@@ -5,6 +5,7 @@
 // Conversions do not wait for each other's place in the queue: who holds already and can be raised without disturbing a
 // holder is raised, for to make it wait for another conversion, which may wait for its very lock, would be a deadlock of our
 // own making. The holders can't become more while a conversion waits that they conflict with, so it does not starve.
+#include <algorithm>
 #include <bit>
 
 #include "lock/shard.hpp"
@@ -66,7 +67,7 @@ Request* Shard::enqueue(Head& head, Request wanted, Share share) {
   Request* request = requests_.take();
   *request = wanted;
   request->head = &head;
-  request->id = ++step_;
+  request->id = request->place = ++step_;
   if (request->state == Request::State::converting) {
     contention.converting.push_back(request);
     contention.targets.add(request->mode);
@@ -170,7 +171,7 @@ const Request* Shard::front_for(const Contention& contention, Mode mode) const {
   const Request* front = nullptr;
   for (ModeSet left = contention.waiting_modes & behind; left != 0; left = static_cast<ModeSet>(left & (left - 1))) {
     const Request* first = contention.waiting[std::countr_zero(left)].front;
-    if (front == nullptr || first->id < front->id) front = first;
+    if (front == nullptr || first->place < front->place) front = first;
   }
   return front;
 }
@@ -181,7 +182,7 @@ bool Shard::has_turn(const Head& head, Mode mode) const {
   if ((rules_->modes.conflicts(mode) & contention.held.present) != 0) return false;
   const Request* before = front_for(contention, mode);
   return before == nullptr ||
-         (before->state == Request::State::waiting && before->id >= contention.waiting[index(mode)].front->id);
+         (before->state == Request::State::waiting && before->place >= contention.waiting[index(mode)].front->place);
 }
 
 /// The first waiter whose turn it is; null if none.
@@ -190,7 +191,7 @@ Request* Shard::next_waiter(const Head& head) const {
   for (ModeSet left = head.contention->waiting_modes; left != 0; left = static_cast<ModeSet>(left & (left - 1))) {
     const Mode mode = static_cast<Mode>(std::countr_zero(left));
     Request* first = head.contention->waiting[index(mode)].front;
-    if ((next == nullptr || first->id < next->id) && has_turn(head, mode)) next = first;
+    if ((next == nullptr || first->place < next->place) && has_turn(head, mode)) next = first;
   }
   return next;
 }
@@ -218,6 +219,48 @@ void Shard::grant_waiter(Head& head, Request* request) {
 
 void Shard::tell_granted(Request* request) {
   tell(PartGranted{CoreRef(*request->txn), request->ticket, request->item});
+}
+
+std::vector<Request*> Shard::queue_of(const Contention& contention) {
+  std::vector<Request*> queue;
+  for (const RequestList& list : contention.waiting)
+    for (Request* request = list.front; request != nullptr; request = request->next) queue.push_back(request);
+  std::sort(queue.begin(), queue.end(), [](const Request* a, const Request* b) { return a->place < b->place; });
+  return queue;
+}
+
+/// Grants the waiter past that transaction's conversion, if only that and what comes after it is in the way.
+bool Shard::advance_past_conversion(Head* head, Request* request, const TxnId& ahead_of) {
+  const Contention& contention = *head->contention;
+  const ModeSet behind = rules_->modes.obstructs(request->mode);
+  if ((rules_->modes.conflicts(request->mode) & contention.held.present) != 0) return false;
+  const Request* ahead = contention.converting.front;
+  for (; ahead != nullptr && ahead->txn->options.id != ahead_of; ahead = ahead->next)
+    if (has(behind, ahead->mode)) return false;
+  if (ahead == nullptr) return false;
+  grant_waiter(*head, request);
+  pass_on(head);
+  return true;
+}
+
+bool Shard::advance(Head* head, WaitNumber wait, const TxnId& ahead_of) {
+  Contention* contention = head->contention;
+  if (contention == nullptr || contention->preventing != 0) return false;
+  const std::vector<Request*> queue = queue_of(*contention);
+  const auto mover = std::find_if(queue.begin(), queue.end(), [&](Request* r) { return wait_number(*r) == wait; });
+  if (mover == queue.end()) return false;
+  const auto ahead = std::find_if(queue.begin(), mover, [&](Request* r) { return r->txn->options.id == ahead_of; });
+  if (ahead == mover) return advance_past_conversion(head, *mover, ahead_of);
+  Request* const request = *mover;
+  RequestList& list = contention->waiting[index(request->mode)];
+  list.remove(request);
+  const std::uint64_t place = (*ahead)->place;
+  for (auto passed = ahead; passed != mover; ++passed) (*passed)->place = (*std::next(passed))->place;
+  request->place = place;
+  list.insert(request);
+  ++step_;
+  pass_on(head);
+  return true;
 }
 
 void Shard::pass_on(Head* head) {

@@ -27,11 +27,7 @@ void for_each_queued(const Head& head, F f) {
   if (head.contention == nullptr) return;
   for (const Request* request = head.contention->converting.front; request != nullptr; request = request->next)
     f(*request);
-  std::vector<const Request*> waiting;
-  for (const RequestList& list : head.contention->waiting)
-    for (const Request* request = list.front; request != nullptr; request = request->next) waiting.push_back(request);
-  std::sort(waiting.begin(), waiting.end(), [](const Request* a, const Request* b) { return a->id < b->id; });
-  for (const Request* request : waiting) f(*request);
+  for (const Request* request : Shard::queue_of(*head.contention)) f(*request);
 }
 
 }  // namespace

@@ -126,7 +126,12 @@ class alignas(64) Shard {
   void leave(Head* head, Request* hold, Core& core);
   /// Grants what can be granted. The head may be gone afterwards.
   void pass_on(Head* head);
+  /// Lets a waiter past that transaction's request: LockTable::advance. The head may be gone afterwards.
+  bool advance(Head* head, WaitNumber wait, const TxnId& ahead_of);
   void give_back(Request* request) { requests_.give(request); }
+
+  /// The waiters in the order of the queue, without conversions.
+  [[nodiscard]] static std::vector<Request*> queue_of(const Contention& contention);
 
   // Reports (report.cpp).
   [[nodiscard]] WaitNumber wait_number(const Request& request) const { return WaitNumber{number(request.id)}; }
@@ -163,6 +168,7 @@ class alignas(64) Shard {
   void grant_conversion(Head& head, Request* request);
   void grant_waiter(Head& head, Request* request);
   void tell_granted(Request* request);
+  bool advance_past_conversion(Head* head, Request* request, const TxnId& ahead_of);
   void report_wait(Head& head, Request& request, Share share);
   void report_wait_over(Head& head, Request& request);
   void report_holder(Head& head, Core& core, Mode mode, bool joined);

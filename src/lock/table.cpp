@@ -145,6 +145,21 @@ void Table::deliver(Event& event, Aftermath& after) {
   }
 }
 
+bool Table::advance(std::string_view key, WaitNumber wait, const TxnId& ahead_of) {
+  Aftermath after;
+  bool done = false;
+  const std::uint64_t hash = hash_key(key, options_.hash_seed);
+  Shard& shard = shard_of(hash);
+  {
+    const Guard guard(shard.lock);
+    Head* head = shard.find(static_cast<std::uint32_t>(hash), key);
+    done = head != nullptr && shard.advance(head, wait, ahead_of);
+    after.note(shard);
+  }
+  run(after);
+  return done;
+}
+
 std::vector<ResourceView> Table::resources() const {
   std::vector<ResourceView> views;
   for (std::size_t i = 0; i < shard_count_; ++i) {

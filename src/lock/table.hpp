@@ -95,6 +95,7 @@ class Table {
 
   bool abort(const TxnId& txn, const LockError& error, std::optional<WaitNumber> waiting);
   bool abort_holder(const TxnId& txn, const LockError& error, std::string_view key, std::uint64_t since);
+  bool advance(std::string_view key, WaitNumber wait, const TxnId& ahead_of);
   void expire(Micros now);
   [[nodiscard]] Micros next_deadline() const;
 

@@ -62,6 +62,8 @@ class CoordinatorServer::Impl {
       core_.refused(peer, request.error(), now());
     } else if (const auto* query = std::get_if<wire::Query>(&*request)) {
       answer(peer, *query);
+    } else if (const auto* member = std::get_if<wire::FromPeer>(&*request)) {
+      core_.receive(peer, *member, now());
     } else {
       core_.receive(peer, std::get<wire::FromAgent>(*request), now());
     }

@@ -105,6 +105,10 @@ std::string describe(const wire::ToAgent& message) {
                                  (m.role == wire::Abort::Role::waiting ? ", waiting" : ", holding") + ", attempt " +
                                  text(m.attempt) + ", incident " + m.incident + ")";
                         },
+                        [](const wire::Reorder& m) {
+                          return "order " + text(m.order) + ": wait " + text(m.sequence) + " goes ahead of " +
+                                 m.blocker.str() + " (attempt " + text(m.attempt) + ", incident " + m.incident + ")";
+                        },
                         [](const wire::Error& m) { return "error " + std::string(wire::name(m.code)) + ": " + m.text; },
                     },
                     message);

@@ -38,6 +38,7 @@ void LockSite::start() {
   const std::string instance = name() + "#" + std::to_string(epoch_);
   agent::Options agent{.site = SiteId(name()), .incarnation = epoch_, .instance = instance, .engine = "gordian-agent"};
   agent.publish_after_us = 20'000;
+  agent.engine_reorders = true;
   lease::ServerOptions server{
       .site = SiteId(name()), .table = {.epoch = epoch_, .shards = 1}, .journal = journal_, .found = durable_};
   core_ = std::make_unique<lease::NodeCore>(std::move(agent), std::move(server), time());
@@ -74,6 +75,12 @@ void LockSite::receive(NodeId from, const std::string& bytes) {
 }
 
 void LockSite::obey(NodeId coordinator, const wire::ToAgent& message) {
+  if (const auto* reorder = std::get_if<wire::Reorder>(&message)) {
+    const auto before = core_->server().status().reordered;
+    core_->receive(message, time());
+    const bool done = core_->server().status().reordered != before;
+    return report(done ? around_.observer.reordered(coordinator, reorder->incident) : std::string());
+  }
   const auto* abort = std::get_if<wire::Abort>(&message);
   if (abort == nullptr) return core_->receive(message, time());
   const auto order = around_.observer.arriving(coordinator, id(), epoch_, *abort);

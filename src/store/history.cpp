@@ -34,12 +34,15 @@ CREATE TABLE edges (
   incident INTEGER NOT NULL REFERENCES incidents ON DELETE CASCADE, place INTEGER NOT NULL,
   waiter TEXT NOT NULL, blocker TEXT NOT NULL, site TEXT NOT NULL, incarnation INTEGER NOT NULL,
   sequence INTEGER NOT NULL, resource TEXT NOT NULL, mode TEXT NOT NULL, detail TEXT NOT NULL, age_ms REAL NOT NULL,
+  kind INTEGER NOT NULL DEFAULT 0, reordered INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (incident, place)) WITHOUT ROWID;
 CREATE TABLE steps (
   incident INTEGER NOT NULL REFERENCES incidents ON DELETE CASCADE, place INTEGER NOT NULL,
   after_us INTEGER NOT NULL, what TEXT NOT NULL, PRIMARY KEY (incident, place)) WITHOUT ROWID;
 )sql";
-constexpr FileKind kind{"history", 0x47524449 /* "GRDI" */, 1, schema};
+constexpr FileKind kind{"history", 0x47524449 /* "GRDI" */, 2, schema,
+                        "ALTER TABLE edges ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;"
+                        "ALTER TABLE edges ADD COLUMN reordered INTEGER NOT NULL DEFAULT 0"};
 
 /// SQLite has no NaN: it would come back as NULL.
 double storable(double value) { return std::isnan(value) ? 0 : value; }
@@ -53,7 +56,8 @@ class PartsReader {
              "SELECT txn, victim, start, priority, locks, work, restarts, class, label "
              "FROM txns WHERE incident = ? ORDER BY place"),
         edge_(db,
-              "SELECT waiter, blocker, site, incarnation, sequence, resource, mode, detail, age_ms "
+              "SELECT waiter, blocker, site, incarnation, sequence, resource, mode, detail, age_ms, kind, "
+              "reordered "
               "FROM edges WHERE incident = ? ORDER BY place"),
         step_(db, "SELECT after_us, what FROM steps WHERE incident = ? ORDER BY place") {}
 
@@ -94,7 +98,9 @@ class PartsReader {
             edge_.getColumn(5).getString(),
             edge_.getColumn(6).getString(),
             edge_.getColumn(7).getString(),
-            edge_.getColumn(8).getDouble()};
+            edge_.getColumn(8).getDouble(),
+            static_cast<Kind>(std::clamp(edge_.getColumn(9).getInt(), 0, 2)),
+            edge_.getColumn(10).getInt() != 0};
   }
 
   SQLite::Statement victim_, txn_, edge_, step_;
@@ -195,9 +201,10 @@ class History::Impl {
       row.exec();
     }
     for (const auto& edge : incident.edges)
-      file_.run("INSERT INTO edges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", key, place++, edge.waiter.str(),
+      file_.run("INSERT INTO edges VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", key, place++, edge.waiter.str(),
                 edge.blocker.str(), edge.wait.site.str(), bits(edge.wait.incarnation), bits(edge.wait.sequence),
-                edge.resource, edge.mode, edge.detail, storable(edge.age_ms));
+                edge.resource, edge.mode, edge.detail, storable(edge.age_ms), static_cast<int>(edge.kind),
+                edge.reordered ? 1 : 0);
     for (const auto& step : incident.steps)
       file_.run("INSERT INTO steps VALUES (?, ?, ?, ?)", key, place++, step.after_us, step.what);
   }

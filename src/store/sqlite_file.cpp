@@ -10,6 +10,10 @@ constexpr int busy_ms = 2'000;
 
 int pragma(SQLite::Database& db, const char* name) { return db.execAndGet(std::string("PRAGMA ") + name).getInt(); }
 
+bool can_upgrade(const FileKind& kind, int version) {
+  return kind.upgrade != nullptr && version + 1 == kind.schema_version;
+}
+
 /// True if the file is of this kind, false if it is empty. Only reads.
 bool recognise(SQLite::Database& db, const FileKind& kind) {
   const bool empty = db.execAndGet("SELECT count(*) FROM sqlite_master").getInt() == 0;
@@ -17,7 +21,7 @@ bool recognise(SQLite::Database& db, const FileKind& kind) {
   if (empty && application == 0 && version == 0) return false;
   if (application != kind.application_id)
     throw Unusable{std::string("it is a SQLite database, but not a Gordian ") + kind.name + "; name another file"};
-  if (version != kind.schema_version)
+  if (version != kind.schema_version && !can_upgrade(kind, version))
     throw Unusable{"it has schema version " + std::to_string(version) + ", this program knows " +
                    std::to_string(kind.schema_version) + "; use the Gordian that wrote it, or name another file"};
   const std::string sound = db.execAndGet("PRAGMA quick_check(1)").getString();
@@ -30,6 +34,14 @@ void create(SQLite::Database& db, const FileKind& kind) {
   SQLite::Transaction transaction(db, SQLite::TransactionBehavior::IMMEDIATE);
   db.exec(kind.schema);
   db.exec("PRAGMA application_id = " + std::to_string(kind.application_id));
+  db.exec("PRAGMA user_version = " + std::to_string(kind.schema_version));
+  transaction.commit();
+}
+
+void upgrade(SQLite::Database& db, const FileKind& kind) {
+  SQLite::Transaction transaction(db, SQLite::TransactionBehavior::IMMEDIATE);
+  if (!can_upgrade(kind, pragma(db, "user_version"))) return;  // it is of this version, or somebody else was faster
+  db.exec(kind.upgrade);
   db.exec("PRAGMA user_version = " + std::to_string(kind.schema_version));
   transaction.commit();
 }
@@ -56,7 +68,11 @@ SqliteFile::SqliteFile(std::filesystem::path file, const FileKind& kind)
   db.exec("PRAGMA journal_mode = WAL");
   db.exec("PRAGMA synchronous = NORMAL");
   db.exec("PRAGMA foreign_keys = ON");
-  if (!ours) create(db, kind_);
+  if (!ours) {
+    create(db, kind_);
+  } else if (pragma(db, "user_version") != kind_.schema_version) {
+    upgrade(db, kind_);
+  }
 }
 
 std::uint64_t SqliteFile::raise_counter(const char* name, std::uint64_t least) {

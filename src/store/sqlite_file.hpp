@@ -24,6 +24,7 @@ struct FileKind {
   std::int32_t application_id;
   int schema_version;  ///< PRAGMA user_version; a change of the tables raises it and adds a step
   const char* schema;
+  const char* upgrade = nullptr;  ///< what makes a file of the version before one of this version
 };
 
 [[nodiscard]] std::string explain(const SQLite::Exception& error);

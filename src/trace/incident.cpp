@@ -30,6 +30,15 @@ std::string set_text(const std::vector<std::string>& items) {
 
 }  // namespace
 
+std::string_view name(Kind kind) {
+  switch (kind) {
+    case Kind::hard: return "hard";
+    case Kind::soft: return "soft";
+    case Kind::dotted: return "dotted";
+  }
+  return "?";
+}
+
 std::string to_json(const Incident& incident) {
   auto cycle = ordered_json::array();
   for (const auto& edge : incident.cycle)
@@ -37,12 +46,18 @@ std::string to_json(const Incident& incident) {
                      {"blocker", edge.blocker.str()},
                      {"site", edge.site.str()},
                      {"resource", edge.resource},
-                     {"kind", "hard"}});
+                     {"kind", name(edge.kind)}});
+  auto reorder = ordered_json::array();
+  for (const auto& one : incident.reorder)
+    reorder.push_back({{"waiter", one.waiter.str()},
+                       {"behind", one.behind.str()},
+                       {"site", one.site.str()},
+                       {"resource", one.resource}});
   return ordered_json{{"incident", incident.number},
                       {"line", incident.line},
                       {"victims", list_of(incident.victims)},
                       {"deadlocked", list_of(incident.deadlocked)},
-                      {"reorder", ordered_json::array()},
+                      {"reorder", std::move(reorder)},
                       {"cycle", std::move(cycle)},
                       {"policy", detect::name(incident.policy)}}
       .dump();

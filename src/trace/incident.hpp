@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <gordian/ids.hpp>
+#include <gordian/wait.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "detect/victims.hpp"
@@ -15,19 +17,35 @@ struct CycleEdge {
   TxnId blocker;
   SiteId site;
   std::string resource;
+  Kind kind = Kind::hard;
 
   friend bool operator==(const CycleEdge&, const CycleEdge&) = default;
+};
+
+/// A waiter that need not stay behind another one in the queue.
+struct Reordered {
+  TxnId waiter;
+  TxnId behind;
+  SiteId site;
+  std::string resource;
+
+  friend bool operator==(const Reordered&, const Reordered&) = default;
 };
 
 struct Incident {
   std::size_t number;             ///< from 1
   std::size_t line;               ///< of the operation that showed it
-  std::vector<TxnId> victims;     ///< in the order of choice; empty if all members are of class `never`
+  std::vector<TxnId> victims;     ///< in the order of choice; empty if a reorder is enough, or nobody may be aborted
   std::vector<TxnId> deadlocked;  ///< its members and all who wait for them, in the order of detect::id_less
-  std::vector<CycleEdge> cycle;   ///< a shortest one through the first victim, beginning at its smallest member
+  std::vector<Reordered> reorder;
+  /// A shortest one through the first victim, or the first waiter that is reordered, beginning at its smallest member.
+  std::vector<CycleEdge> cycle;
   detect::Policy policy;
   std::string why;
 };
+
+/// "hard", "soft" or "dotted".
+[[nodiscard]] std::string_view name(Kind kind);
 
 /// One line of JSON, without newline, as docs/trace-format.md shows it.
 [[nodiscard]] std::string to_json(const Incident& incident);

@@ -10,12 +10,14 @@
 #include <vector>
 
 #include "detect/victims.hpp"
+#include "graph/wait_for_graph.hpp"
 
 namespace gordian::trace {
 
 struct Mode {
   bool on_demand = false;  ///< deadlocks are looked for by `detect` only
   std::optional<detect::Policy> policy;
+  std::uint32_t coordinators = 1;  ///< how many share the graph, 1 to 64
 };
 /// What is not named stays as it was.
 struct Begin {
@@ -31,9 +33,12 @@ struct Begin {
 struct BeginWait {
   TxnId txn;
   std::vector<TxnId> blockers;  ///< as listed
+  std::vector<TxnId> behind;    ///< queued ahead, as listed
   SiteId site;
   std::string resource;
-  bool for_holders = false;  ///< no "for": whoever holds the resource, but the waiter itself
+  std::uint32_t need = graph::need_all;  ///< how many of `blockers`; need_all goes with `behind` and `for_holders`
+  Kind kind = Kind::hard;                ///< of `blockers`; hard, if `for_holders`
+  bool for_holders = false;              ///< no "for": whoever holds the resource, but the waiter itself
 };
 /// From now on exactly these hold the resource.
 struct Holders {
@@ -71,9 +76,8 @@ struct Line {
 /// Why a trace cannot be replayed.
 struct TraceError {
   enum class Kind : std::uint8_t {
-    malformed,    ///< not a trace
-    unsupported,  ///< a good trace, but this build cannot replay it
-    limit,        ///< more than the graph takes
+    malformed,  ///< not a trace
+    limit,      ///< more than the graph takes
   };
   Kind kind;
   std::string file;

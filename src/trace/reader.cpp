@@ -14,18 +14,11 @@ namespace {
 using nlohmann::json;
 
 struct Wrong {
-  TraceError::Kind kind;
   std::string message;
 };
 
 [[noreturn]] void malformed(const std::string& found, const std::string& expected) {
-  throw Wrong{TraceError::Kind::malformed, "found " + found + ", expected " + expected};
-}
-[[noreturn]] void unsupported(const std::string& found, const std::string& expected) {
-  throw Wrong{TraceError::Kind::unsupported, "found " + found +
-                                                 ", which this build does not support yet (it comes with \"Detection "
-                                                 "at full strength\"), expected " +
-                                                 expected};
+  throw Wrong{"found " + found + ", expected " + expected};
 }
 
 /// A value as it stands in the line, cut where it gets long.
@@ -170,7 +163,7 @@ Mode read_mode(const Fields& f) {
   if (f.has("coordinators")) {
     const auto& count = f.at("coordinators");
     if (!count.is_number_integer() || count < 1 || count > 64) f.wrong("coordinators", "an integer from 1 to 64");
-    if (count != 1) unsupported(f.pair("coordinators"), "1");
+    mode.coordinators = count.get<std::uint32_t>();
   }
   return mode;
 }
@@ -189,43 +182,39 @@ Begin read_begin(const Fields& f) {
   return begin;
 }
 
-/// True if the wait needs all of its blockers: "all", or their number.
-bool needs_all(const Fields& f, const TxnId& waiter, const std::optional<std::vector<TxnId>>& blockers) {
-  if (!f.has("need")) return true;
+/// How many of `blockers` must end: need_all, if all of them.
+std::uint32_t read_need(const Fields& f, const TxnId& waiter, const std::vector<TxnId>& blockers) {
+  if (!f.has("need")) return graph::need_all;
   const auto& need = f.at("need");
+  std::set<TxnId> others(blockers.begin(), blockers.end());
+  others.erase(waiter);
   if (!need.is_number_integer()) {
     if (need != "all" && need != "any") f.wrong("need", "\"all\", \"any\" or an integer");
-    return need == "all";
+    return need == "all" || others.size() < 2 ? graph::need_all : 1;
   }
   if (need < 1) f.wrong("need", "at least 1");
-  if (!blockers) return false;
-  std::set<TxnId> others(blockers->begin(), blockers->end());
-  others.erase(waiter);
-  if (need > others.size()) f.wrong("need", "at most " + std::to_string(others.size()) + ", the number of blockers,");
-  return need == others.size();
+  if (f.has("for") && need > others.size())
+    f.wrong("need", "at most " + std::to_string(others.size()) + ", the number of blockers,");
+  return need == others.size() ? graph::need_all : need.get<std::uint32_t>();
 }
 
-// Malformed comes before unsupported: a line that is wrong in any build is called wrong.
 BeginWait read_wait(const Fields& f) {
-  auto txn = f.txn();
-  auto blockers = f.txns("for");
-  auto site = f.site().value_or(SiteId("0"));
+  BeginWait wait{.txn = f.txn(),
+                 .blockers = f.txns("for").value_or(std::vector<TxnId>{}),
+                 .behind = f.txns("behind").value_or(std::vector<TxnId>{}),
+                 .site = f.site().value_or(SiteId("0")),
+                 .resource = f.text("resource").value_or(""),
+                 .kind = f.choice("kind", {"hard", "dotted"}) == 1 ? Kind::dotted : Kind::hard,
+                 .for_holders = !f.has("for")};
   (void)f.text("mode");  // only for people who read the trace
-  auto resource = f.text("resource").value_or("");
-  const bool dotted = f.choice("kind", {"hard", "dotted"}) == 1;
-  const bool all = needs_all(f, txn, blockers);
-  const bool behind = f.txns("behind").has_value();
-  if (behind && !all) malformed("\"behind\" with " + f.pair("need"), "\"need\": \"all\"");
-
-  if (behind) unsupported("\"behind\"", "only \"for\"");
-  if (dotted) unsupported(f.pair("kind"), "\"hard\"");
-  if (!all) unsupported(f.pair("need"), "\"all\"");
-  const bool for_holders = !blockers;
-  return {.txn = std::move(txn),
-          .blockers = std::move(blockers).value_or(std::vector<TxnId>{}),
-          .site = std::move(site),
-          .resource = std::move(resource),
-          .for_holders = for_holders};
+  wait.need = read_need(f, wait.txn, wait.blockers);
+  const bool says_all = !f.has("need") || f.at("need") == "all";
+  if (!wait.behind.empty() && !says_all) malformed("\"behind\" with " + f.pair("need"), "\"need\": \"all\"");
+  if (wait.for_holders && !says_all)
+    malformed(f.pair("need") + " without \"for\"", "\"for\", of which so many are needed; all holders always are");
+  if (wait.for_holders && wait.kind == Kind::dotted)
+    malformed(f.pair("kind") + " without \"for\"", "\"for\", whose kind it is; holders are hard");
+  return wait;
 }
 
 Expect read_expect(const Fields& f) {
@@ -312,7 +301,7 @@ tl::expected<std::optional<Line>, TraceError> Reader::next() {
       return line;
     }
   } catch (const Wrong& wrong) {
-    return tl::unexpected(TraceError{wrong.kind, file_, number_, wrong.message});
+    return tl::unexpected(TraceError{TraceError::Kind::malformed, file_, number_, wrong.message});
   } catch (const std::ios_base::failure&) {  // a directory, a broken disk
     return tl::unexpected(
         TraceError{TraceError::Kind::malformed, file_, number_ + 1, "found nothing that can be read, expected a file"});

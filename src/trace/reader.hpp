@@ -1,6 +1,5 @@
 // Reads a wait-for trace line by line. Strict: what is not exactly as docs/trace-format.md says is refused,
-// with what was found and what was expected. What the format knows but this build cannot detect yet is
-// refused too, never ignored.
+// with what was found and what was expected.
 #pragma once
 
 #include <istream>

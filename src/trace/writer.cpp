@@ -59,6 +59,7 @@ std::string wait_line(const WaitLine& wait) {
   if (!wait.behind.empty()) operation["behind"] = list_of(wait.behind);
   operation["site"] = text_of(wait.site);
   operation["resource"] = text::utf8(wait.resource);
+  if (wait.need > 0) operation["need"] = wait.need;
   if (wait.dotted) operation["kind"] = "dotted";
   if (!wait.mode.empty()) operation["mode"] = text::utf8(wait.mode);
   return line_of(operation);

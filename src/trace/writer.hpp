@@ -4,6 +4,7 @@
 // as "\xNN" (text/text.hpp), and an id that gets too long by that as its beginning with a hash. Different ids stay different.
 #pragma once
 
+#include <cstdint>
 #include <gordian/ids.hpp>
 #include <gordian/wait.hpp>
 #include <span>
@@ -21,6 +22,7 @@ struct WaitLine {
   TxnId txn;
   std::span<const TxnId> holders;      ///< `for`
   std::span<const TxnId> behind = {};  ///< queued ahead; left out if empty
+  std::uint32_t need = 0;              ///< how many of `holders`; 0: all, left out. Not with `behind` or `for_holders`
   bool for_holders = false;            ///< whoever holds the resource (holders_line): `for` is left out
   bool dotted = false;                 ///< the kind of `holders`
   SiteId site;

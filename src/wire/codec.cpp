@@ -18,6 +18,7 @@ Request read_request(const msgpack::object& root, const Limits& limits) {
     case type_code<Goodbye>: return read(root, Goodbye{}, "Goodbye", limits);
     case type_code<Query>: return read(root, Query{}, "Query", limits);
     default:
+      if (type >= type_code<PeerHello> && type <= type_code<Release>) return read_from_peer(root, limits);
       refuse(Error::Code::malformed, "message: type " + std::to_string(type) + " is none that a coordinator takes");
   }
 }
@@ -31,6 +32,7 @@ Reply read_reply(const msgpack::object& root, const Limits& limits) {
     case type_code<Confirm>: return read(root, Confirm{}, "Confirm", limits);
     case type_code<Abort>:
       return read(root, Abort{0, 0, 0, {}, TxnId("-"), 0, Abort::Role::waiting, 0, 0, {}}, "Abort", limits);
+    case type_code<Reorder>: return read(root, Reorder{0, 0, 0, {}, 0, TxnId("-"), 0, 0, {}}, "Reorder", limits);
     case type_code<Error>: return read(root, Error{}, "Error", limits);
     case type_code<Answer>: return read(root, Answer{}, "Answer", limits);
     default: refuse(Error::Code::malformed, "message: type " + std::to_string(type) + " is none that an agent takes");
@@ -43,6 +45,8 @@ std::string encode(const Request& message) {
   Writer writer;
   if (const auto* query = std::get_if<Query>(&message)) {
     writer.message(*query);
+  } else if (const auto* peer = std::get_if<FromPeer>(&message)) {
+    return encode(*peer);
   } else {
     std::visit([&](const auto& m) { writer.message(m); }, std::get<FromAgent>(message));
   }
@@ -71,12 +75,12 @@ std::size_t size_bound(const Change& change) {
   constexpr std::size_t per_field = 9;  // the longest number, or the header of a string
   if (const auto* wait = std::get_if<WaitChange>(&change)) {
     const auto& w = wait->wait;
-    std::size_t bytes = 12 * per_field + w.waiter.view().size() + w.resource.size() + w.mode.size() + w.detail.size();
+    std::size_t bytes = 13 * per_field + w.waiter.view().size() + w.resource.size() + w.mode.size() + w.detail.size();
     for (const auto& b : w.blockers) bytes += per_field + b.txn.view().size();
     return bytes + per_field * w.groups.size();
   }
   if (const auto* group = std::get_if<GroupChange>(&change)) {
-    std::size_t bytes = 5 * per_field + group->resource.size() + group->mode.size();
+    std::size_t bytes = 6 * per_field + group->resource.size() + group->mode.size();
     for (const auto& member : group->members) bytes += per_field + member.view().size();
     return bytes;
   }

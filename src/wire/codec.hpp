@@ -11,15 +11,17 @@
 
 #include "wire/lock_messages.hpp"
 #include "wire/messages.hpp"
+#include "wire/peer_messages.hpp"
 
 namespace gordian::wire {
 
 /// What a coordinator receives, and what it sends.
-using Request = std::variant<FromAgent, Query>;
+using Request = std::variant<FromAgent, Query, FromPeer>;
 using Reply = std::variant<ToAgent, Answer>;
 
 [[nodiscard]] std::string encode(const Request& message);
 [[nodiscard]] std::string encode(const Reply& message);
+[[nodiscard]] std::string encode(const FromPeer& message);
 
 /// The error is what is to be sent back to the sender: malformed, wrong_version or too_large.
 [[nodiscard]] tl::expected<Request, Error> decode_request(std::string_view bytes, const Limits& limits = {});

@@ -36,6 +36,8 @@ inline constexpr std::uint64_t type_code<Abort> = 21;
 template <>
 inline constexpr std::uint64_t type_code<Error> = 22;
 template <>
+inline constexpr std::uint64_t type_code<Reorder> = 23;
+template <>
 inline constexpr std::uint64_t type_code<Query> = 32;
 template <>
 inline constexpr std::uint64_t type_code<Answer> = 33;
@@ -86,6 +88,13 @@ void fields(Of<Welcome> auto& m, auto&& f) {
   f("epoch", m.epoch), f("heartbeat_ms", m.heartbeat_ms), f("lease_ms", m.lease_ms);
 }
 void fields(Of<HeartbeatAck> auto& m, auto&& f) { f("epoch", m.epoch), f("applied", m.applied); }
+// Appended for coordinators that share the graph: one alone leaves them out.
+void appended_fields(Of<Welcome> auto& m, auto&& f) {
+  f("member", m.member), f("map_version", m.map.version), f("members", m.map.members);
+}
+inline bool has_appended(const Welcome& m) { return !m.map.members.empty(); }
+void appended_fields(Of<HeartbeatAck> auto& m, auto&& f) { f("map_version", m.map_version); }
+inline bool has_appended(const HeartbeatAck& m) { return m.map_version != 0; }
 void fields(Of<Resync> auto& m, auto&& f) { f("epoch", m.epoch), f("reason", m.reason); }
 void fields(Of<Confirm> auto& m, auto&& f) {
   f("epoch", m.epoch), f("incarnation", m.incarnation), f("confirm", m.confirm), f("edges", m.edges);
@@ -97,6 +106,11 @@ void fields(Of<Abort> auto& m, auto&& f) {
   f("epoch", m.epoch), f("incarnation", m.incarnation), f("order", m.order), f("incident", m.incident);
   f("victim", m.victim), f("sequence", m.sequence), f("role", m.role), f("attempt", m.attempt);
   f("grace_ms", m.grace_ms), f("reason", m.reason);
+}
+void fields(Of<Reorder> auto& m, auto&& f) {
+  f("epoch", m.epoch), f("incarnation", m.incarnation), f("order", m.order), f("incident", m.incident);
+  f("sequence", m.sequence), f("blocker", m.blocker), f("attempt", m.attempt), f("grace_ms", m.grace_ms);
+  f("reason", m.reason);
 }
 void fields(Of<Error> auto& m, auto&& f) { f("code", m.code), f("text", m.text), f("number", m.number); }
 void fields(Of<Query> auto& m, auto&& f) { f("id", m.id), f("what", m.what), f("argument", m.argument); }
@@ -124,8 +138,17 @@ void fields(Of<WaitChange> auto& c, Of<BlockerLists> auto& blockers, Of<std::uin
   f("mode", c.wait.mode), f("detail", c.wait.detail), f("age_us", age_us), f("soft", blockers.soft);
   f("dotted", blockers.dotted);
 }
-/// Appended after the first agents were written: theirs ends before this field, and so does one that names no group.
-void appended_fields(Of<WaitChange> auto& c, auto&& f) { f("groups", c.wait.groups); }
+
+// Appended one by one after the first agents were written: theirs ends before these fields, and so does every change in which
+// the rest says nothing beyond the default. `f` says whether to go on.
+void appended_fields(Of<WaitChange> auto& c, auto&& f) { f("groups", c.wait.groups) && f("need", c.wait.need); }
+void appended_fields(Of<GroupChange> auto& c, auto&& f) { (void)f("kind", c.kind); }
+template <class C>
+concept HasAppended = std::is_same_v<C, WaitChange> || std::is_same_v<C, GroupChange>;
+
+/// How many of them have to be written.
+inline std::size_t appended_count(const WaitChange& c) { return c.wait.need != 0 ? 2 : c.wait.groups.empty() ? 0 : 1; }
+inline std::size_t appended_count(const GroupChange& c) { return c.kind != Kind::hard ? 1 : 0; }
 
 // The largest value of each enumeration, for reading.
 template <class E>
@@ -138,6 +161,8 @@ template <>
 inline constexpr std::uint64_t enum_max<Error::Code> = 8;
 template <>
 inline constexpr std::uint64_t enum_max<TxnInfo::Class> = 1;
+template <>
+inline constexpr std::uint64_t enum_max<Kind> = 2;
 template <>
 inline constexpr std::uint64_t enum_max<GroupHandle> = ~std::uint64_t{0};
 

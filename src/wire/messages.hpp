@@ -12,6 +12,8 @@
 #include <variant>
 #include <vector>
 
+#include "wire/ownership.hpp"
+
 namespace gordian::wire {
 
 /// The protocol's version: first element of every message. Fields are only ever appended within one version.
@@ -58,6 +60,7 @@ struct GroupChange {
   std::string resource;
   std::string mode;
   std::vector<TxnId> members;
+  Kind kind = Kind::hard;  ///< hard: its members hold; soft: they are only queued ahead. Never changes
 
   friend bool operator==(const GroupChange&, const GroupChange&) = default;
 };
@@ -137,11 +140,11 @@ struct Confirmed {
 
   friend bool operator==(const Confirmed&, const Confirmed&) = default;
 };
-/// Answer to Abort.
+/// Answer to Abort and Reorder.
 struct Aborted {
   enum class Outcome : std::uint8_t {
-    done = 0,    ///< aborted: its locks at this site are free
-    stale = 1,   ///< nothing was done: the wait named in the order is over
+    done = 0,  ///< aborted: its locks at this site are free; or reordered: the wait is not behind that request any more
+    stale = 1,   ///< nothing was done: the wait named in the order is over, or not behind that request
     failed = 2,  ///< could not
     refused = 3  ///< the order was of an older epoch or another incarnation
   };
@@ -166,6 +169,8 @@ struct Welcome {
   std::uint64_t epoch;
   std::uint64_t heartbeat_ms;  ///< send something at least this often
   std::uint64_t lease_ms;      ///< silent for this long: the site's waits are withdrawn
+  std::string member = {};     ///< this coordinator's name in the map
+  MemberMap map = {};          ///< all that share the graph; none: this one owns everything
 
   friend bool operator==(const Welcome&, const Welcome&) = default;
 };
@@ -173,6 +178,7 @@ struct Welcome {
 struct HeartbeatAck {
   std::uint64_t epoch;
   std::uint64_t applied;  ///< number of the last delta or snapshot applied
+  std::uint64_t map_version = 0;  ///< newer than the agent's: say Hello again, the Welcome brings the map
 
   friend bool operator==(const HeartbeatAck&, const HeartbeatAck&) = default;
 };
@@ -214,6 +220,20 @@ struct Abort {
 
   friend bool operator==(const Abort&, const Abort&) = default;
 };
+/// Instead of an abort: let the wait jump the queue, ahead of the blocker's request.
+struct Reorder {
+  std::uint64_t epoch;
+  std::uint64_t incarnation;
+  std::uint64_t order;
+  std::string incident;
+  std::uint64_t sequence;  ///< the wait
+  TxnId blocker;           ///< whose request is queued ahead of it
+  std::uint64_t attempt;
+  std::uint64_t grace_ms;
+  std::string reason;
+
+  friend bool operator==(const Reorder&, const Reorder&) = default;
+};
 struct Error {
   enum class Code : std::uint8_t {
     malformed = 1,          ///< that was no message of this protocol
@@ -231,7 +251,7 @@ struct Error {
 
   friend bool operator==(const Error&, const Error&) = default;
 };
-using ToAgent = std::variant<Welcome, HeartbeatAck, Resync, Confirm, Abort, Error>;
+using ToAgent = std::variant<Welcome, HeartbeatAck, Resync, Confirm, Abort, Reorder, Error>;
 
 // --- Command line ↔ coordinator ---
 

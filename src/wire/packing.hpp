@@ -10,6 +10,7 @@
 
 #include "wire/fields.hpp"
 #include "wire/lock_fields.hpp"
+#include "wire/peer_fields.hpp"
 
 namespace gordian::wire {
 
@@ -17,17 +18,31 @@ class Writer {
  public:
   template <class M>
   void message(const M& m) {
-    std::uint32_t count = 0;
-    fields(m, [&](const char*, const auto&) { ++count; });
-    packer_.pack_array(2 + count);
-    packer_.pack(version);
-    packer_.pack(type_code<M>);
-    fields(m, [&](const char*, const auto& value) { put(value); });
+    write<M>([&](auto&& f) {
+      fields(m, f);
+      if constexpr (requires { appended_fields(m, f); }) {
+        if (has_appended(m)) appended_fields(m, f);
+      }
+    });
+  }
+  template <class M>
+  void message(const FromPeer& envelope, const M& m) {
+    write<M>([&](auto&& f) { envelope_fields(envelope, f), fields(m, f); });
   }
   [[nodiscard]] std::string take() const { return {buffer_.data(), buffer_.size()}; }
 
  private:
+  template <class M>
+  void write(auto each) {
+    std::uint32_t count = 0;
+    each([&](const char*, const auto&) { ++count; });
+    packer_.pack_array(2 + count);
+    packer_.pack(version);
+    packer_.pack(type_code<M>);
+    each([&](const char*, const auto& value) { put(value); });
+  }
   void put(std::uint64_t value) { packer_.pack(value); }
+  void put(std::uint32_t value) { packer_.pack(value); }
   void put(bool value) { packer_.pack(value); }
   void put(double value) { packer_.pack(value); }
   void put(const std::optional<double>& value) {
@@ -88,9 +103,20 @@ class Writer {
   void put_change(const C& change) {
     std::uint32_t count = 1;
     fields(change, [&](const char*, const auto&) { ++count; });
+    if constexpr (HasAppended<C>) count += static_cast<std::uint32_t>(appended_count(change));
     packer_.pack_array(count);
     packer_.pack(change_code<C>);
     fields(change, [&](const char*, const auto& field) { put(field); });
+    if constexpr (HasAppended<C>) put_appended(change);
+  }
+  template <class C>
+  void put_appended(const C& change) {
+    auto left = appended_count(change);
+    if (left > 0)
+      appended_fields(change, [&](const char*, const auto& field) {
+        put(field);
+        return --left > 0;
+      });
   }
   void put_change(const WaitChange& change) {
     BlockerLists lists;
@@ -98,16 +124,12 @@ class Writer {
       (b.kind == Kind::hard ? lists.hard : b.kind == Kind::soft ? lists.soft : lists.dotted).push_back(b.txn);
     }
     const auto age_us = static_cast<std::uint64_t>(std::max<std::int64_t>(0, change.wait.age.count()));
-    const bool appended = !change.wait.groups.empty();
-    std::uint32_t count = 1;
-    const auto counts = [&](const char*, const auto&) { ++count; };
-    const auto puts = [&](const char*, const auto& field) { put(field); };
-    fields(change, lists, age_us, counts);
-    if (appended) appended_fields(change, counts);
+    std::uint32_t count = 1 + static_cast<std::uint32_t>(appended_count(change));
+    fields(change, lists, age_us, [&](const char*, const auto&) { ++count; });
     packer_.pack_array(count);
     packer_.pack(change_code<WaitChange>);
-    fields(change, lists, age_us, puts);
-    if (appended) appended_fields(change, puts);
+    fields(change, lists, age_us, [&](const char*, const auto& field) { put(field); });
+    put_appended(change);
   }
 
   msgpack::sbuffer buffer_;
@@ -136,6 +158,18 @@ class Reader {
       where_.append(".").append(name);
       get(object.via.array.ptr[i++], value);
       where_.resize(length);
+    });
+  }
+  /// Reads appended fields as far as the array has them, from element `first` on.
+  template <class C>
+  void appended(const msgpack::object& object, std::size_t first, C& change) {
+    if (object.via.array.size <= first) return;
+    appended_fields(change, [&](const char* name, auto& value) {
+      const auto length = where_.size();
+      where_.append(".").append(name);
+      get(object.via.array.ptr[first++], value);
+      where_.resize(length);
+      return first < object.via.array.size;
     });
   }
 
@@ -168,6 +202,15 @@ class Reader {
   void get(const msgpack::object& o, std::uint64_t& value) const {
     if (o.type != msgpack::type::POSITIVE_INTEGER) wrong(o, "an unsigned integer");
     value = o.via.u64;
+  }
+  void get(const msgpack::object& o, std::uint32_t& value) const {
+    std::uint64_t number = 0;
+    get(o, number);
+    constexpr std::uint64_t most = ~std::uint32_t{0};
+    if (number > most)
+      refuse(Error::Code::malformed,
+             where_ + ": found " + std::to_string(number) + ", expected at most " + std::to_string(most));
+    value = static_cast<std::uint32_t>(number);
   }
   void get(const msgpack::object& o, bool& value) const {
     if (o.type != msgpack::type::BOOLEAN) wrong(o, "a boolean");
@@ -229,6 +272,12 @@ class Reader {
       values.push_back(std::move(*id));
     });
   }
+  void get(const msgpack::object& o, std::vector<SiteId>& values) {
+    list(o, message_elements(), [&](const msgpack::object& element) {
+      values.emplace_back("-");
+      get(element, values.back());
+    });
+  }
   void get(const msgpack::object& o, std::vector<GroupHandle>& values) {
     list(o, limits_.groups_per_wait, [&](const msgpack::object& element) { get(element, values.emplace_back()); });
   }
@@ -269,7 +318,7 @@ class Reader {
       case change_code<EndWaitChange>: return read(EndWaitChange{0});
       case change_code<TxnChange>: return read(TxnChange{TxnId("-"), {}});
       case change_code<ForgetTxnChange>: return read(ForgetTxnChange{TxnId("-")});
-      case change_code<GroupChange>: return read(GroupChange{});
+      case change_code<GroupChange>: return group_change(o);
       case change_code<JoinChange>: return read(JoinChange{{}, TxnId("-")});
       case change_code<LeaveChange>: return read(LeaveChange{{}, TxnId("-")});
       case change_code<EndGroupChange>: return read(EndGroupChange{});
@@ -288,7 +337,8 @@ class Reader {
   template <Tuple T>
   void get(const msgpack::object& o, std::vector<T>& values) {
     list(o, list_max<T>, [&](const msgpack::object& element) {
-      array(element, 0, [&](auto&& f) { fields(values.emplace_back(), f); });
+      values.push_back(unread<T>());
+      array(element, 0, [&](auto&& f) { fields(values.back(), f); });
     });
   }
   void get(const msgpack::object& o, std::vector<std::uint64_t>& values) const {
@@ -328,7 +378,8 @@ class Reader {
     std::uint32_t known = 1;
     array(o, 1, [&](auto&& f) { fields(change, lists, age_us, f); });
     fields(change, lists, age_us, [&](const char*, const auto&) { ++known; });
-    if (o.via.array.size > known) array(o, known, [&](auto&& f) { appended_fields(change, f); });
+    appended(o, known, change);
+    check_need(change.wait, lists);
     auto& blockers = change.wait.blockers;
     if (lists.hard.size() + lists.soft.size() + lists.dotted.size() > limits_.blockers_per_wait)
       refuse(Error::Code::too_large, where_ + ": more than " + std::to_string(limits_.blockers_per_wait) + " blockers");
@@ -339,6 +390,25 @@ class Reader {
     change.wait.age = std::chrono::microseconds(static_cast<std::int64_t>(std::min(age_us, std::uint64_t{1} << 60)));
     return change;
   }
+  Change group_change(const msgpack::object& o) {
+    GroupChange change{};
+    std::size_t known = 1;
+    array(o, 1, [&](auto&& f) { fields(change, f); });
+    fields(change, [&](const char*, const auto&) { ++known; });
+    appended(o, known, change);
+    if (change.kind == Kind::dotted)
+      refuse(Error::Code::malformed, where_ + ".kind: a group is hard (0) or soft (1), never dotted (2)");
+    return change;
+  }
+  void check_need(const Wait& wait, const BlockerLists& lists) const {
+    if (wait.need == 0) return;
+    const auto wrong = [&](const std::string& what) { refuse(Error::Code::malformed, where_ + ".need: " + what); };
+    const auto named = lists.hard.size() + lists.soft.size() + lists.dotted.size();
+    if (!wait.groups.empty() || !lists.soft.empty())
+      wrong(std::to_string(wait.need) + ", but only a wait for all (0) names groups or soft blockers");
+    if (wait.need > named)
+      wrong(std::to_string(wait.need) + " of " + std::to_string(named) + " blockers can't be needed");
+  }
   /// How many edges fit into a message at all.
   [[nodiscard]] std::size_t message_elements() const { return limits_.message_bytes / 4; }
 
@@ -348,9 +418,17 @@ class Reader {
 
 template <class M>
 M read(const msgpack::object& root, M message, const char* name, const Limits& limits) {
-  Reader(limits, name).array(root, 2, [&](auto&& f) { fields(message, f); });
+  Reader reader(limits, name);
+  reader.array(root, 2, [&](auto&& f) { fields(message, f); });
+  if constexpr (requires { appended_fields(message, [](const char*, auto&) {}); }) {
+    std::size_t known = 2;
+    fields(message, [&](const char*, const auto&) { ++known; });
+    if (root.via.array.size > known) reader.array(root, known, [&](auto&& f) { appended_fields(message, f); });
+  }
   return message;
 }
+
+[[nodiscard]] FromPeer read_from_peer(const msgpack::object& root, const Limits& limits);
 
 /// The message as msgpack objects; strings still point into `bytes`.
 inline msgpack::object_handle unpack(std::string_view bytes, const Limits& limits) {

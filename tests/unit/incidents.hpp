@@ -87,6 +87,8 @@ inline void check_equal(const coordinator::Incident& a, const coordinator::Incid
     CHECK(x.mode == y.mode);
     CHECK(x.detail == y.detail);
     CHECK(x.age_ms == y.age_ms);
+    CHECK(x.kind == y.kind);
+    CHECK(x.reordered == y.reordered);
   }
   REQUIRE(a.steps.size() == b.steps.size());
   for (std::size_t i = 0; i < a.steps.size(); ++i) {

@@ -145,8 +145,14 @@ TEST_CASE("one who waits behind another's request waits for that one, too: a sof
   CHECK(s.lock(s.a, "T3", "k", modes::S) == "waits");   // would fit, but stands behind T2
   s.lock(s.b, "T2", "m");                               // T2 waits for T3: a cycle through the queue
   REQUIRE(s.deadlocks.size() == 1);
-  CHECK(s.victims() == strings{"T3"});
+  CHECK(s.victims().empty());
   CHECK(std::ranges::count(s.deadlocks[0].edges, Kind::soft, &LocalDeadlock::Edge::kind) == 1);
+  REQUIRE(s.deadlocks[0].reordered.size() == 1);  // T3 was let past T2, and nobody was aborted
+  CHECK(s.deadlocks[0].reordered[0].waiter == TxnId("T3"));
+  CHECK(s.deadlocks[0].reordered[0].blocker == TxnId("T2"));
+  CHECK(s.log.take() == strings{"T3 granted"});
+  CHECK(s.detector.status().reorders == 1);
+  CHECK(s.detector.status().victims == 0);
 }
 
 TEST_CASE("the lock passes to one who waits for one of its waiters") {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <gordian/lock_table.hpp>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -53,6 +54,13 @@ class Mirror : public WaitObserver {
   void resource_calm(const std::string& resource, std::uint64_t step) override {
     CHECK(at(resource, step).waits.empty());
     resources.erase(resource);
+  }
+
+  [[nodiscard]] std::optional<WaitNumber> wait_of(const TxnId& txn, const std::string& resource) const {
+    if (const auto at = resources.find(resource); at != resources.end())
+      for (const auto& [number, wait] : at->second.waits)
+        if (wait.waiter == txn) return number;
+    return std::nullopt;
   }
 
   /// The blockers of one wait as the events tell them.

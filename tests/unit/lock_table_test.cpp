@@ -113,6 +113,61 @@ TEST_CASE("who is in nobody's way overtakes") {
   CHECK(s.told() == Told{"T4 granted"});
 }
 
+TEST_CASE("a waiter that is let past another is granted at once if it fits, and the others keep their order") {
+  Mirror mirror;
+  Scene s({.observer = &mirror});
+  const auto wait = [&](const char* name) { return mirror.wait_of(TxnId(name), "k").value(); };
+  s.lock("T1", "k", S), s.lock("T2", "k", X), s.lock("T3", "k", S), s.lock("T4", "k", S), s.lock("T5", "k", X);
+  CHECK(s.told().empty());
+  CHECK(s.table.advance("k", wait("T4"), TxnId("T2")));
+  CHECK(s.told() == Told{"T4 granted"});
+  CHECK(s.state("k") == "T1:S T4:S | T2:X T3:S T5:X");
+  CHECK(s.table.advance("k", wait("T5"), TxnId("T2")));  // fits no holder: it is only ahead
+  CHECK(s.told().empty());
+  CHECK(s.state("k") == "T1:S T4:S | T5:X T2:X T3:S");
+  mirror.check_against(s.table);
+  CHECK_FALSE(s.table.advance("k", wait("T5"), TxnId("T2")));  // is ahead already
+  CHECK_FALSE(s.table.advance("k", wait("T2"), TxnId("T1")));  // who holds is not queued
+  CHECK_FALSE(s.table.advance("k", WaitNumber{999}, TxnId("T1")));
+  CHECK_FALSE(s.table.advance("other", wait("T2"), TxnId("T5")));
+  s.end("T1"), s.end("T4");
+  CHECK(s.told() == Told{"T5 granted"});
+  s.end("T5");
+  CHECK(s.told() == Told{"T2 granted"});
+  s.end("T2");
+  CHECK(s.told() == Told{"T3 granted"});
+}
+
+TEST_CASE("a waiter is let past a conversion that keeps it, not past two") {
+  Mirror mirror;
+  Scene s({.observer = &mirror});
+  const auto wait = [&](const char* name) { return mirror.wait_of(TxnId(name), "k").value(); };
+  s.lock("T1", "k", S), s.lock("T2", "k", S), s.lock("T1", "k", X), s.lock("T3", "k", S);
+  CHECK(s.state("k") == "T1:S T2:S | T1:X T3:S");
+  SUBCASE("past it") {
+    CHECK_FALSE(s.table.advance("k", wait("T1"), TxnId("T3")));  // a conversion stands behind nobody
+    CHECK(s.table.advance("k", wait("T3"), TxnId("T1")));
+    CHECK(s.told() == Told{"T3 granted"});
+    CHECK(s.state("k") == "T1:S T2:S T3:S | T1:X");
+  }
+  SUBCASE("past the second of two, and the first is still in the way") {
+    s.lock("T2", "k", X);
+    CHECK_FALSE(s.table.advance("k", wait("T3"), TxnId("T2")));
+    CHECK(s.table.advance("k", wait("T3"), TxnId("T1")));
+    CHECK(s.told() == Told{"T3 granted"});
+  }
+}
+
+TEST_CASE("nobody is let past where wait_die or wound_wait have settled who waits for whom") {
+  Mirror mirror;
+  Scene s({.observer = &mirror});
+  s.lock("T3", "k", S);
+  s.txn("T2", Strategy::wait_die);
+  s.lock("T2", "k", X), s.lock("T4", "k", S);
+  CHECK_FALSE(s.table.advance("k", mirror.wait_of(TxnId("T4"), "k").value(), TxnId("T2")));
+  CHECK(s.told().empty());
+}
+
 TEST_CASE("an upgrade goes before the waiters, and raises its fence, and a re-entrant lock keeps it") {
   Scene s;
   const Fence first = s.txn("T1").lock("r", S)->fence;

@@ -200,18 +200,6 @@ TEST_CASE("an engine that asks its server confirms only after it has looked agai
   }
 }
 
-TEST_CASE("soft and dotted edges are shown, and not yet taken for deadlocks") {
-  World w;
-  w.add("a"), w.add("b");
-  Wait soft{TxnId("T2"), {{TxnId("T1"), Kind::soft}}, "k"};
-  REQUIRE(w.engines.at("a").core->begin_wait(soft, w.now_us));
-  w.wait("b", "T1", {"T2"});
-  w.pass(2000);
-  CHECK(w.incidents().empty());
-  CHECK(w.counter("edges_left_out") == 1);
-  CHECK(w.boss->graph(w.time(), 100).waits.size() == 2);
-}
-
 TEST_CASE("a lost message leads to a snapshot, and the deadlock is found") {
   World w;
   w.add("a"), w.add("b");

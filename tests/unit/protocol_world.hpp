@@ -22,6 +22,7 @@ class World {
     bool up = true;
     bool obeys = true;              ///< answers orders with done, and ends the victim's waits
     std::vector<agent::AbortCall> orders;
+    std::vector<agent::ReorderCall> reorders;
     std::vector<agent::ConfirmCall> questions;
     std::vector<std::string> notes;
     std::map<std::string, WaitHandle> handles;   ///< waiter → its wait here
@@ -62,10 +63,16 @@ class World {
     auto handle = engines.at(site).core->begin_wait(std::move(w), now_us);
     if (handle) engines.at(site).handles[waiter] = *handle;
   }
+  /// `waiter` begins to wait for `need` of these at `site`, in any kind; 0: for all.
+  void wait_for(const std::string& site, const std::string& waiter, std::vector<Blocker> blockers, std::uint32_t need = 0) {
+    Wait w{TxnId(waiter), std::move(blockers), "r-" + waiter, "X", "sql of " + waiter};
+    w.need = need;
+    engines.at(site).handles[waiter] = engines.at(site).core->begin_wait(std::move(w), now_us).value();
+  }
   /// `holders` hold `resource` at `site`, as a group.
-  void group(const std::string& site, const std::string& resource, std::vector<std::string> holders) {
+  void group(const std::string& site, const std::string& resource, std::vector<std::string> holders, Kind kind = Kind::hard) {
     auto& engine = engines.at(site);
-    engine.groups[resource] = engine.core->begin_group(resource, "S").value();
+    engine.groups[resource] = engine.core->begin_group(resource, "S", kind).value();
     for (const auto& holder : holders) join(site, resource, holder);
   }
   void join(const std::string& site, const std::string& resource, const std::string& holder) {
@@ -144,12 +151,21 @@ class World {
     for (const auto& call : calls) {
       if (const auto* note = std::get_if<agent::Note>(&call)) engine.notes.push_back(note->text);
       if (const auto* question = std::get_if<agent::ConfirmCall>(&call)) engine.questions.push_back(*question);
+      if (const auto* reorder = std::get_if<agent::ReorderCall>(&call)) {
+        engine.reorders.push_back(*reorder);
+        if (engine.obeys) let_past(engine, *reorder);
+      }
       if (const auto* abort = std::get_if<agent::AbortCall>(&call)) {
         engine.orders.push_back(*abort);
         if (engine.obeys) obey(engine, *abort);
       }
     }
     return !calls.empty();
+  }
+  /// The wait goes ahead, and is granted at once.
+  static void let_past(Engine& engine, const agent::ReorderCall& call) {
+    engine.core->end_wait(call.order.wait);
+    engine.core->answer_reorder(call.ticket, wire::Aborted::Outcome::done, {});
   }
   /// The victim's transaction ends at this site: it waits for nothing and blocks nobody here.
   static void obey(Engine& engine, const agent::AbortCall& call) {

@@ -77,6 +77,25 @@ TEST_CASE("as JSON: one object per incident and line, nothing else") {
   CHECK(ran.exit_code == 0);
 }
 
+TEST_CASE("a reorder is printed, and what kind of wait an edge is") {
+  const Traces traces;
+  const auto file = traces.write("queue",
+                                 "{'op':'wait','txn':'1','for':['2'],'resource':'a'}\n"
+                                 "{'op':'wait','txn':'2','for':[],'behind':['1'],'resource':'b'}\n");
+  CHECK(run({.files = {file}}).out == file + ":2: deadlock 1, nobody is aborted\n" +
+                                          "  cycle       1 -> 2 [site 0, a] -> 1 [site 0, b, soft]\n"
+                                          "  reorder     2 before 1 [site 0, b]\n"
+                                          "  deadlocked  1, 2\n"
+                                          "  why         nobody needs to go: 2 need not wait behind 1 in the queue "
+                                          "(policy youngest)\n");
+  CHECK(run({.format = ReplayOptions::Format::json, .files = {file}}).out ==
+        R"({"incident":1,"line":2,"victims":[],"deadlocked":["1","2"],)"
+        R"("reorder":[{"waiter":"2","behind":"1","site":"0","resource":"b"}],"cycle":[)"
+        R"({"waiter":"1","blocker":"2","site":"0","resource":"a","kind":"hard"},)"
+        R"({"waiter":"2","blocker":"1","site":"0","resource":"b","kind":"soft"}],"policy":"youngest"})"
+        "\n");
+}
+
 TEST_CASE("check: failed expectations are named, the other files still run, exit 1") {
   const Traces traces;
   const auto wrong = traces.write("wrong", std::string(crossing) + "{'op':'expect','victims':['1']}\n");
@@ -90,16 +109,16 @@ TEST_CASE("check: failed expectations are named, the other files still run, exit
   CHECK(run({.files = {wrong}}).exit_code == 0);  // without check, expectations are not compared
 }
 
-TEST_CASE("a malformed, a refused and a missing file are reported, the others run, exit 2 comes before 1") {
+TEST_CASE("malformed files and a missing one are reported, the others run, exit 2 comes before 1") {
   const Traces traces;
   const auto bad = traces.write("bad", "{'op':'go'}\n");
-  const auto soft = traces.write("soft", "{'op':'wait','txn':'1','for':[],'behind':['2']}\n");
+  const auto some = traces.write("some", "{'op':'wait','txn':'1','resource':'k','need':'any'}\n");
   const auto wrong = traces.write("wrong", std::string(crossing) + "{'op':'expect','victims':[]}\n");
   const auto missing = (traces.folder / "missing").string();
-  const auto ran = run({.check = true, .files = {bad, soft, missing, traces.folder.string(), wrong}});
+  const auto ran = run({.check = true, .files = {bad, some, missing, traces.folder.string(), wrong}});
   CHECK(ran.exit_code == 2);
   CHECK(ran.err.find(bad + ":1: found unknown operation \"go\", expected one of mode, begin") != std::string::npos);
-  CHECK(ran.err.find(soft + ":1: found \"behind\", which this build does not support yet") != std::string::npos);
+  CHECK(ran.err.find(some + ":1: found \"need\": \"any\" without \"for\", expected") != std::string::npos);
   CHECK(ran.err.find(missing + ": found no file that can be opened, expected a wait-for trace\n") != std::string::npos);
   CHECK(ran.err.find(traces.folder.string() + ":1: found nothing that can be read, expected a file\n") !=
         std::string::npos);

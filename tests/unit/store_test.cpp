@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <unistd.h>
 
+#include <SQLiteCpp/SQLiteCpp.h>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -140,6 +141,25 @@ TEST_CASE("known sites are remembered until they are forgotten") {
   CHECK(history.sites()->size() == 1);
 }
 
+TEST_CASE("a history of the version before: its incidents are kept, and newer ones stored beside them") {
+  Directory dir;
+  const fs::path file = dir.path / "h.db";
+  auto incident = test::crossing_incident();
+  incident.edges[0].kind = Kind::soft, incident.edges[0].reordered = true;
+  REQUIRE(open(file).put(incident));
+  {
+    SQLite::Database db(file.string(), SQLite::OPEN_READWRITE);
+    db.exec("ALTER TABLE edges DROP COLUMN kind; ALTER TABLE edges DROP COLUMN reordered; PRAGMA user_version = 1");
+  }
+  auto history = open(file);
+  auto kept = history.list(1).value().at(0);
+  test::check_equal(kept, test::crossing_incident());  // what version 1 knew of it
+  auto newer = incident;
+  newer.id = "7-13", newer.number = 13;
+  REQUIRE(history.put(newer));
+  test::check_equal(open(file).list(1).value().at(0), newer);
+}
+
 TEST_CASE("a file that is no sound Gordian history is refused and stays as it is") {
   Directory dir;
   const fs::path file = dir.path / "h.db";
@@ -156,9 +176,9 @@ TEST_CASE("a file that is no sound Gordian history is refused and stays as it is
     std::ofstream(file, std::ios::binary) << bytes;
     check_refused_untouched(file, "not a Gordian history");
     bytes = sound;
-    bytes[63] = 2;  // the low byte of user_version
+    bytes[63] = 3;  // the low byte of user_version
     std::ofstream(file, std::ios::binary) << bytes;
-    check_refused_untouched(file, "schema version 2");
+    check_refused_untouched(file, "schema version 3");
     bytes = sound;
     for (std::size_t page = 4096; page + 16 < bytes.size(); page += 4096)
       bytes.replace(page, 16, std::string(16, '\x5a'));

@@ -167,28 +167,37 @@ TEST_CASE("what is malformed is refused with what was found and what was expecte
   CHECK(refused("detect").kind == TraceError::Kind::malformed);
 }
 
-TEST_CASE("an integer need equal to the number of blockers is all; self and repetitions are no blockers") {
-  CHECK(read_one<BeginWait>(R"({"op":"wait","txn":"1","for":["2","3"],"need":2})").blockers.size() == 2);
-  CHECK(read_one<BeginWait>(R"({"op":"wait","txn":"1","for":["1","2","2"],"need":1})").blockers.size() == 3);
+TEST_CASE("need, kind and behind say which wait model it is; self and repetitions are no blockers") {
+  const auto need = [](const std::string& line) { return read_one<BeginWait>(line).need; };
+  CHECK(need(R"({"op":"wait","txn":"1","for":["2","3"]})") == graph::need_all);
+  CHECK(need(R"({"op":"wait","txn":"1","for":["2","3"],"need":"all"})") == graph::need_all);
+  CHECK(need(R"({"op":"wait","txn":"1","for":["2","3"],"need":2})") == graph::need_all);
+  CHECK(need(R"({"op":"wait","txn":"1","for":["1","2","2"],"need":1})") == graph::need_all);
+  CHECK(need(R"({"op":"wait","txn":"1","for":["2","3","4"],"need":2})") == 2);
+  CHECK(need(R"({"op":"wait","txn":"1","for":["2","3"],"need":"any"})") == 1);
+  CHECK(need(R"({"op":"wait","txn":"1","for":["2"],"need":"any"})") == graph::need_all);
+  CHECK(need(R"({"op":"wait","txn":"1","for":[],"need":"any"})") == graph::need_all);
+  CHECK(need(R"({"op":"wait","txn":"1","need":"all","behind":["2"]})") == graph::need_all);
+  CHECK(need(R"({"op":"wait","txn":"1","for":["2","3"],"need":"any","behind":[]})") == 1);
+
+  const auto behind = read_one<BeginWait>(R"({"op":"wait","txn":"1","for":["2"],"kind":"dotted","behind":["3","4"]})");
+  CHECK(behind.kind == Kind::dotted);
+  CHECK(behind.behind == std::vector{TxnId("3"), TxnId("4")});
+  CHECK_FALSE(behind.for_holders);
+  CHECK(read_one<BeginWait>(R"({"op":"wait","txn":"1","behind":["3"]})").for_holders);
+  CHECK(read_one<Mode>(R"({"op":"mode","coordinators":64})").coordinators == 64);
+  CHECK(read_one<Mode>(R"({"op":"mode"})").coordinators == 1);
 }
 
-TEST_CASE("what comes with detection at full strength is refused by name, never ignored") {
-  const auto unsupported = [](const std::string& line, const std::string& found, const std::string& expected) {
-    CAPTURE(line);
-    const auto error = refused(line);
-    CHECK(error.kind == TraceError::Kind::unsupported);
-    CHECK(to_string(error) == "t.jsonl:1: found " + found +
-                                  ", which this build does not support yet (it comes with \"Detection at "
-                                  "full strength\"), expected " +
-                                  expected);
-  };
-  unsupported(R"({"op":"wait","txn":"1","for":["2"],"behind":["3"]})", "\"behind\"", "only \"for\"");
-  unsupported(R"({"op":"wait","txn":"1","for":["2"],"behind":[],"need":1})", "\"behind\"", "only \"for\"");
-  unsupported(R"({"op":"wait","txn":"1","for":["2"],"kind":"dotted"})", "\"kind\": \"dotted\"", "\"hard\"");
-  unsupported(R"({"op":"wait","txn":"1","for":["2","3"],"need":"any"})", "\"need\": \"any\"", "\"all\"");
-  unsupported(R"({"op":"wait","txn":"1","for":["2","3"],"need":1})", "\"need\": 1", "\"all\"");
-  unsupported(R"({"op":"wait","txn":"1","resource":"k","need":"any"})", "\"need\": \"any\"", "\"all\"");
-  unsupported(R"({"op":"mode","coordinators":64})", "\"coordinators\": 64", "1");
+TEST_CASE("what goes with `for` is refused without it, and a partial need with a queue") {
+  malformed(R"({"op":"wait","txn":"1","for":["2","3"],"behind":["4"],"need":1})", "\"behind\" with \"need\": 1",
+            "\"need\": \"all\"");
+  malformed(R"({"op":"wait","txn":"1","resource":"k","need":"any"})", "\"need\": \"any\" without \"for\"",
+            "\"for\", of which so many are needed; all holders always are");
+  malformed(R"({"op":"wait","txn":"1","resource":"k","need":99999999999})", "\"need\": 99999999999 without \"for\"",
+            "\"for\", of which so many are needed; all holders always are");
+  malformed(R"({"op":"wait","txn":"1","resource":"k","kind":"dotted"})", "\"kind\": \"dotted\" without \"for\"",
+            "\"for\", whose kind it is; holders are hard");
 }
 
 TEST_CASE("errors name the line they are in, comments counted") {
@@ -253,16 +262,22 @@ TEST_CASE("what the writer writes is what the reader reads") {
   CHECK(read_one<LoseSite>(lost_line(site)).site == site);
 }
 
-TEST_CASE("the writer says behind and dotted as the format does") {
-  const std::vector<TxnId> holders{TxnId("2")};
+TEST_CASE("the writer says need, behind and dotted as the reader reads them") {
+  const std::vector<TxnId> holders{TxnId("2"), TxnId("5"), TxnId("6")};
   const std::vector<TxnId> ahead{TxnId("3")};
   const auto behind =
       wait_line({.txn = TxnId("1"), .holders = {}, .behind = ahead, .site = SiteId("0"), .resource = "k"});
   CHECK(behind == "{\"op\":\"wait\",\"txn\":\"1\",\"for\":[],\"behind\":[\"3\"],\"site\":\"0\",\"resource\":\"k\"}\n");
-  CHECK(refused(behind).kind == TraceError::Kind::unsupported);
-  const auto dotted =
-      wait_line({.txn = TxnId("1"), .holders = holders, .dotted = true, .site = SiteId("0"), .resource = {}});
-  CHECK(refused(dotted).kind == TraceError::Kind::unsupported);
+  CHECK(read_one<BeginWait>(behind).behind == ahead);
+  const auto some = read_one<BeginWait>(wait_line({.txn = TxnId("1"),
+                                                   .holders = holders,
+                                                   .need = 2,
+                                                   .dotted = true,
+                                                   .site = SiteId("0"),
+                                                   .resource = {}}));
+  CHECK(some.blockers == holders);
+  CHECK(some.need == 2);
+  CHECK(some.kind == Kind::dotted);
 }
 
 TEST_CASE("ids that are not UTF-8 are written readably, differ where the bytes differ, and fit") {

@@ -56,6 +56,12 @@ std::vector<Golden> requests() {
                        {GroupChange{GroupHandle{1}, "k", "S", {TxnId("T2"), TxnId("T3")}}, JoinChange{GroupHandle{1}, TxnId("T4")},
                         LeaveChange{GroupHandle{1}, TxnId("T2")}, EndGroupChange{GroupHandle{2}}}}),
        "95010305" "04" "94" "950401a16ba15392a25432a25433" "930501a25434" "930601a25432" "920702"},
+      {"Delta with a wait for two of three, and a group of those queued ahead",
+       FromAgent(Delta{5,
+                       5,
+                       {WaitChange{7, {TxnId("T1"), {{TxnId("T2")}, {TxnId("T3")}, {TxnId("T4"), Kind::dotted}}, "k", "X", "", {}, {}, 2}},
+                        GroupChange{GroupHandle{1}, "k", "S", {TxnId("T2")}, Kind::soft}}}),
+       "95010305" "05" "92" "9c0007a2543192a25432a25433a16ba158a0009091a254349002" "960401a16ba15391a2543201"},
       {"Snapshot", FromAgent(Snapshot{5, 3, 0, true, {}}), "970104050300c390"},
       {"Confirmed", FromAgent(Confirmed{9, {{7, TxnId("T2")}}}), "94010509919207a25432"},
       {"Aborted", FromAgent(Aborted{4, Aborted::Outcome::stale, "over"}), "9501060401a46f766572"},
@@ -73,6 +79,8 @@ std::vector<GoldenReply> replies() {
       {"Abort",
        ToAgent(Abort{2, 5, 4, "2-1", TxnId("T1"), 7, Abort::Role::holding, 1, 2000, "why"}),
        "9c0115020504a3322d31a25431070101cd07d0a3776879"},
+      {"Reorder", ToAgent(Reorder{2, 5, 4, "2-1", 7, TxnId("T1"), 1, 2000, "why"}),
+       "9b0117020504a3322d3107a2543101cd07d0a3776879"},
       {"Error", ToAgent(Error{Error::Code::stale_incarnation, "old", 8}), "95011606a36f6c6408"},
       {"Answer", Answer{1, true, "{}"}, "95012101c3a27b7d"},
   };
@@ -113,6 +121,19 @@ TEST_CASE("fields appended by a later minor version are ignored, bin stands for 
   CHECK(change.info.restarts == 5.0);
 }
 
+TEST_CASE("changes of older agents end before the appended fields") {
+  const auto wait = decode_request(bytes("9501030501" "91" "9a0007a2543191a25432a16ba158a0009090"));
+  REQUIRE(wait.has_value());
+  const auto& changed = std::get<WaitChange>(std::get<Delta>(std::get<FromAgent>(*wait)).changes.at(0));
+  CHECK(changed.wait.need == 0);
+  CHECK(changed.wait.groups.empty());
+  const auto group = decode_request(bytes("9501030501" "91" "950401a16ba15391a25432"));
+  REQUIRE(group.has_value());
+  CHECK(std::get<GroupChange>(std::get<Delta>(std::get<FromAgent>(*group)).changes.at(0)).kind == Kind::hard);
+  // And one field more than this side knows.
+  CHECK(decode_request(bytes("9501030501" "91" "970401a16ba15391a25432" "01" "05")).has_value());
+}
+
 TEST_CASE("an id may hold any bytes, and its length is checked") {
   const std::string nasty("\x00\xff\"\n", 4);
   const auto message = FromAgent(Delta{1, 1, {ForgetTxnChange{TxnId(nasty)}}});
@@ -136,13 +157,23 @@ TEST_CASE("what is malformed is named") {
       {"c0", "message: expected an array [version, type, …]"},
       {"9101", "message: expected an array [version, type, …]"},
       {"9201a161", "message: expected a type code as second element"},
-      {"920163", "message: type 99 is none that a coordinator takes"},
+      {"92015f", "message: type 95 is none that a coordinator takes"},
       {"930102" "05", "Heartbeat: field 'number' is missing (element 3)"},
       {"940102a10505", "Heartbeat.incarnation: found a string, expected an unsigned integer"},
       {"94010205ff", "Heartbeat.number: found a negative integer, expected an unsigned integer"},
       {"94010205cd012c00", "message: 1 bytes after its end"},
       {"9501030501" "91" "9109", "Delta.changes[0]: found code 9, expected 0 to 7"},
       {"9501030501" "91" "9b0007a2543190a16ba158a0009090" "01", "Delta.changes[0].groups: found an integer, expected an array"},
+      {"9501030501" "91" "9c0007a2543191a25432a16ba158a000909090" "02",
+       "Delta.changes[0].need: 2 of 1 blockers can't be needed"},
+      {"9501030501" "91" "9c0007a2543191a25432a16ba158a00090909101" "01",
+       "Delta.changes[0].need: 1, but only a wait for all (0) names groups or soft blockers"},
+      {"9501030501" "91" "9c0007a2543191a25432a16ba158a00091a25433" "9090" "01",
+       "Delta.changes[0].need: 1, but only a wait for all (0) names groups or soft blockers"},
+      {"9501030501" "91" "9c0007a2543191a25432a16ba158a000909090" "cf0000000100000000",
+       "Delta.changes[0].need: found 4294967296, expected at most 4294967295"},
+      {"9501030501" "91" "960401a16ba15391a2543202", "Delta.changes[0].kind: a group is hard (0) or soft (1), never dotted (2)"},
+      {"9501030501" "91" "960401a16ba15391a2543203", "Delta.changes[0].kind: found 3, expected at most 2"},
       {"9501030501" "91" "05", "Delta.changes[0]: found an integer, expected a change"},
       {"95010604" "09" "a0", "Aborted.outcome: found 9, expected at most 3"},
       {"9501030501" "91" "9902a25431cb7ff8000000000000" "0000000000a0", "Delta.changes[0].start: is not a finite number"},
@@ -204,7 +235,8 @@ TEST_CASE("a change never takes more bytes than size_bound says") {
     for (std::size_t i = random() % 50; i > 0; --i)
       wait.blockers.push_back({TxnId("b" + text(127)), static_cast<Kind>(random() % 3)});
     wait.groups.assign(random() % 9, GroupHandle{~0ULL});
-    GroupChange group{GroupHandle{~0ULL}, text(300), text(20), {}};
+    wait.need = random() % 2 == 0 ? 0 : ~0U;
+    GroupChange group{GroupHandle{~0ULL}, text(300), text(20), {}, static_cast<Kind>(random() % 2)};
     for (const auto& blocker : wait.blockers) group.members.push_back(blocker.txn);
     TxnInfo info{1e300, -1, 1e9, 3, 4, TxnInfo::Class::never, text(500)};
     for (const Change& change : {Change(WaitChange{~0ULL, wait}), Change(EndWaitChange{~0ULL}), Change(TxnChange{wait.waiter, info}),

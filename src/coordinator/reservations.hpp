@@ -1,0 +1,49 @@
+// Which of the transactions owned here belong to a case that another coordinator leads.
+//
+// While one leads a case, nobody may lead another about the same transactions: so overlapping deadlocks are broken one
+// after the other, and a victim of the first that broke the second too leaves no victim of the second. A leader that
+// is gone does not hold its reservations for ever.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "graph/wait_for_graph.hpp"
+
+namespace gordian::coordinator {
+
+/// The largest sequence reported so far, by site slot: tells waits known at that time from later ones.
+using SeenSequences = std::vector<std::uint64_t>;
+
+class Reservations {
+ public:
+  /// A case: its leader's place in the map, and the leader's number.
+  using Key = std::pair<std::size_t, std::uint64_t>;
+  static constexpr std::size_t cases_max = 100'000;
+
+  /// All of `owned` or none: false if one of them is another case's, or there are too many. Again for the same case: true.
+  [[nodiscard]] bool reserve(Key key, std::vector<TxnId> owned, SeenSequences seen, std::int64_t until_us);
+  void release(Key key);
+  void tick(std::int64_t now_us);
+
+  [[nodiscard]] bool contains(const TxnId& txn) const { return reserved_.contains(txn); }
+  /// What was known when the case began; null if it is over.
+  [[nodiscard]] const SeenSequences* seen(Key key) const;
+  [[nodiscard]] std::int64_t next_tick_us() const;
+  [[nodiscard]] std::size_t size() const { return cases_.size(); }
+
+ private:
+  struct Case {
+    std::vector<TxnId> txns;
+    SeenSequences seen;
+    std::int64_t until_us;
+  };
+  std::map<Key, Case> cases_;
+  std::unordered_map<TxnId, Key> reserved_;
+};
+
+}  // namespace gordian::coordinator
