@@ -39,7 +39,7 @@ TEST_CASE("every preset has deadlocks, and the faults that it names") {
   for (const auto& faults : presets()) {
     CAPTURE(faults.name);
     Result all;
-    for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    for (std::uint64_t seed = 1; seed <= 15; ++seed) {
       const auto result = World({.seed = seed, .faults = faults.name}).run();
       CHECK(result.faults == faults.name);
       all.deadlocks += result.deadlocks, all.tally.aborts += result.tally.aborts;
