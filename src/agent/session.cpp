@@ -196,7 +196,8 @@ void AgentCore::on(const wire::Abort& m, std::int64_t) {
                  {m.incident, m.victim, WaitHandle{m.sequence}, static_cast<AbortOrder::Role>(m.role),
                   static_cast<unsigned>(m.attempt), std::chrono::milliseconds(m.grace_ms), m.reason}};
 #ifdef GORDIAN_MUTATION_WAIT_ID
-  if (m.role == wire::Abort::Role::waiting) call.order.wait = WaitHandle{*txns_.at(m.victim).waits.begin()};
+  if (m.role == wire::Abort::Role::waiting && order_applies(m))
+    call.order.wait = WaitHandle{*txns_.at(m.victim).waits.begin()};
 #endif
   ordered_.emplace(call.ticket, m);
   upcalls_.emplace_back(std::move(call));

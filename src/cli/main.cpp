@@ -1,5 +1,5 @@
-// gordian, the command line: asks a coordinator, draws and tells what it answers, runs commands under a lock, shows locks, and
-// replays traces.
+// gordian, the command line: asks a coordinator, draws and tells what it answers, runs commands under a lock, shows locks,
+// replays traces, and simulates.
 //
 // Exit codes: 0 fine, 1 the answer is no (no such incident, no lock in time), 2 wrong usage or bad input, 3 the coordinator or
 // agent does not answer, 4 it refuses; of `gordian lock` the command's own. Data goes to stdout, everything else to stderr.
@@ -13,6 +13,7 @@
 #include "cli/lock_commands.hpp"
 #include "cli/present.hpp"
 #include "cli/replay.hpp"
+#include "cli/sim.hpp"
 #include "config/duration.hpp"
 #include "net/query.hpp"
 #include "viz/dot.hpp"
@@ -41,6 +42,7 @@ struct Arguments {
   std::size_t limit = 0;  ///< 0: the coordinator's default
   ReplayOptions replay;
   std::string policy;
+  SimOptions sim;
 };
 
 Result<std::string> ask(const Arguments& arguments, std::string_view what, const admin::Selection& selection) {
@@ -187,9 +189,27 @@ int replay(Arguments& arguments) {
   return run_replay(arguments.replay);
 }
 
+CLI::App* add_sim(CLI::App& app, Arguments& arguments) {
+  auto& sim = arguments.sim;
+  auto* command = app.add_subcommand("sim", "run simulated worlds with faults, and check what must hold in them");
+  command->fallthrough(false);  // it has no coordinator to ask
+  add_format(command, arguments.format, {"text", "json"});
+  command->add_option("--seed", sim.seed, "run this one, and tell what happens")->type_name("N");
+  command->add_option("--seeds", sim.seeds, "run many, and print a table")->type_name("A..B");
+  command->add_option("--jobs", sim.jobs, "threads for many seeds, default 1")->type_name("J");
+  command->add_option("--faults", sim.run.faults, "a preset; by default the seed picks one")->type_name("PRESET");
+  command->add_option("--without", sim.without, "kinds of faults to leave out, with commas")->type_name("LIST");
+  command->add_option("--coordinators", sim.run.coordinators, "how many, default 1")->type_name("N");
+  command->add_option("--clients", sim.run.clients, "at most so many; by default as the seed says")->type_name("N");
+  command->add_option("--steps", sim.run.steps, "stop after so many; by default when everything has ended")
+      ->type_name("K");
+  return command;
+}
+
 int run(int argc, const char* const* argv) {
   Arguments arguments;
-  CLI::App app("Looks at a Gordian coordinator, holds and shows locks, and replays wait-for traces.", "gordian");
+  CLI::App app("Looks at a Gordian coordinator, holds and shows locks, replays wait-for traces, and simulates.",
+               "gordian");
   app.set_version_flag("--version", "gordian " GORDIAN_VERSION, "print the version and exit");
   app.set_help_flag("-h,--help", "print this text and exit");
   app.add_option("--coordinator", arguments.coordinator, "its endpoint, default " + arguments.coordinator)
@@ -204,6 +224,7 @@ int run(int argc, const char* const* argv) {
   const auto* graph_command = add_graph(app, arguments);
   const auto* deadlocks_command = add_deadlocks(app, arguments);
   const auto* replay_command = add_replay(app, arguments);
+  const auto* sim_command = add_sim(app, arguments);
   LockCommands lock_commands(app);
   app.footer(
       "'gordian COMMAND --help' says more. Exit codes: 0 fine, 1 the answer is no, 2 wrong usage or bad input,\n"
@@ -223,6 +244,10 @@ int run(int argc, const char* const* argv) {
   if (!timeout) return finish(tl::unexpected(Failure{bad_input, "--timeout: " + timeout.error()}), "");
   if (const auto code = lock_commands.run(std::chrono::ceil<std::chrono::milliseconds>(*timeout), command))
     return *code;
+  if (sim_command->parsed()) {
+    arguments.sim.json = arguments.format == "json";
+    return run_sim(arguments.sim, std::cout, std::cerr);
+  }
   if (arguments.format.empty() && graph_command->parsed()) arguments.format = "dot";
   if (status_command->parsed()) return finish(status(arguments), "");
   if (deadlocks_command->parsed()) return finish(deadlocks(arguments), "");

@@ -201,7 +201,7 @@ void Resolution::ask(detect::Candidate candidate, const SinceOf& since, std::vec
                   {},
                   std::move(asked_since)};
 #ifdef GORDIAN_MUTATION_CONFIRMATION  // compiled by tests/sim only: a candidate is believed at once
-  return open_case(number, pending, now);
+  return open_case(number, std::move(pending), now);
 #endif
   for (const auto& [slot, edges] : pending.questions) pending.unanswered.insert(slot);
   const auto members = pending.candidate.members();

@@ -3,11 +3,20 @@
 #include <algorithm>
 
 #include "sim/describe.hpp"
+#include "sim/engine_site.hpp"
 #include "wire/codec.hpp"
 
 namespace gordian::sim {
 
 using Code = LockError::Code;
+
+Attempts& Attempts::operator+=(const Attempts& other) {
+  begun += other.begun, committed += other.committed, deadlock += other.deadlock, timeout += other.timeout;
+  lease += other.lease, user += other.user, killed += other.killed, unreachable += other.unreachable;
+  refused += other.refused, running += other.running;
+  restarts_most = std::max(restarts_most, other.restarts_most);
+  return *this;
+}
 
 Client::Client(Surroundings& around, NodeId id, std::string name, const Workload& workload, Random random)
     : Process(around, id, std::move(name)), workload_(workload), random_(random) {}
@@ -16,7 +25,8 @@ void Client::start() {
   ++starts_;
   const std::string identity = name() + "." + std::to_string(starts_);
   std::vector<AgentAddress> agents;
-  for (const auto& [site, node] : around_.sites) agents.push_back({site, "sim://" + site.str()});
+  for (const auto& [site, node] : around_.sites)
+    if (!around_.engines.contains(site)) agents.push_back({site, "sim://" + site.str()});
   core_ = std::make_unique<lease::ClientCore>(lease::ClientSettings{
       .agents = std::move(agents), .identity = identity, .draw = [this] { return random_.next(); }});
   connect(identity);
@@ -33,6 +43,8 @@ void Client::crash() {
   }
   txn_.reset();
   calls_.clear();
+  engines_used_.clear();
+  engine_calls_ = 0;
   user_abort_at_ = never;
   core_.reset();
   disconnect();
@@ -47,6 +59,7 @@ void Client::receive(NodeId from, const std::string& bytes) {
   log([&] { return "<- " + routing_id(from) + ": " + describe(*message); });
   std::size_t agent = 0;
   for (const auto& [site, node] : around_.sites) {
+    if (around_.engines.contains(site)) continue;
     if (node == from) core_->receive(agent, *message, now());
     ++agent;
   }
@@ -55,6 +68,7 @@ void Client::receive(NodeId from, const std::string& bytes) {
 void Client::reconnected(NodeId node) {
   std::size_t agent = 0;
   for (const auto& [site, at] : around_.sites) {
+    if (around_.engines.contains(site)) continue;
     if (at == node) core_->connected(agent, now());
     ++agent;
   }
@@ -63,6 +77,7 @@ void Client::reconnected(NodeId node) {
 void Client::send_all() {
   std::size_t agent = 0;
   for (const auto& [site, node] : around_.sites) {
+    if (around_.engines.contains(site)) continue;
     if (core_->has_messages(agent))
       for (const auto& message : core_->take_messages(agent, now())) send(node, wire::encode(message));
     ++agent;
@@ -117,6 +132,9 @@ void Client::new_work() {
       return std::pair(a.site, a.resource) < std::pair(b.site, b.resource);
     });
   for (auto& place : places) {
+    if (const auto at = workload_.engine_resources.find(place.site);
+        at != workload_.engine_resources.end() && place.need == 0)
+      place.resource = at->second[random_.below(at->second.size())];
     if (work_->plan.empty() || workload_.ordered || !random_.chance(workload_.parallel_ppm)) work_->plan.emplace_back();
     work_->plan.back().push_back({std::move(place), random_.chance(workload_.shared_ppm) ? modes::S : modes::X});
   }
@@ -155,6 +173,10 @@ void Client::begin() {
 void Client::lock_next() {
   state_ = State::locking;
   for (const auto& lock : work_->plan[next_]) {
+    if (const auto engine = around_.engines.find(lock.place.site); engine != around_.engines.end()) {
+      ask_engine(engine->second, lock.place);
+      continue;
+    }
     AcquireOptions options{.site = lock.place.site};
     if (wait_us_) options.wait = std::chrono::microseconds(*wait_us_);
     const LockItem item{lock.place.resource, lock.mode};
@@ -183,6 +205,7 @@ void Client::on(const lease::CallDone& done) {
   if (state_ == State::committing && done.call == end_call_) {
     if (!done.result) return give_up(done.result.error());
     log([&] { return "commits " + id_->str(); });
+    leave_engines();
     ++attempts_.committed;
     --attempts_.running;
     txn_.reset();
@@ -202,8 +225,42 @@ void Client::on(const lease::CallDone& done) {
   calls_.erase(call);
   if (!done.result) return give_up(done.result.error());
   granted(*done.result);
-  if (calls_.empty() && state_ == State::locking)
+  go_on_if_granted();
+}
+
+void Client::go_on_if_granted() {
+  if (calls_.empty() && engine_calls_ == 0 && state_ == State::locking)
     next_at(State::holding, now() + random_.between(0, workload_.hold_us_max));
+}
+
+// --- Engines ---
+
+void Client::ask_engine(NodeId engine, const Workload::Place& place) {
+  EngineRequest request{id(), attempts_.begun, *id_, work_->start, {place.resource}};
+  if (place.need != 0) request.resources = place.quorum, request.need = place.need;
+  ++engine_calls_;
+  if (std::find(engines_used_.begin(), engines_used_.end(), engine) == engines_used_.end())
+    engines_used_.push_back(engine);
+  around_.post(engine, [request = std::move(request)](Process& at) { dynamic_cast<EngineSite&>(at).ask(request); });
+}
+
+void Client::leave_engines() {
+  for (const auto engine : std::exchange(engines_used_, {}))
+    around_.post(engine, [txn = *id_](Process& at) { dynamic_cast<EngineSite&>(at).end(txn); });
+  engine_calls_ = 0;
+}
+
+void Client::engine_answered(std::uint64_t life, const std::string& incident) {
+  if (!txn_ || life != attempts_.begun) return;
+  if (!incident.empty()) return give_up({Code::deadlock, "aborted by an engine", incident});
+  if (engine_calls_ == 0) return;
+  --engine_calls_;
+  go_on_if_granted();
+}
+
+void Client::engine_gone(NodeId engine) {
+  if (txn_ && std::find(engines_used_.begin(), engines_used_.end(), engine) != engines_used_.end())
+    give_up({Code::unreachable, "an engine crashed", {}});
 }
 
 void Client::granted(const std::vector<Grant>& grants) {
@@ -255,14 +312,15 @@ void Client::count(Code why) {
 
 void Client::end_attempt() {
   --attempts_.running;
+  leave_engines();
   const auto txn = *txn_;
   txn_.reset();
   calls_.clear();
   user_abort_at_ = never;
   if (work_->given_up) work_.reset();
-  reuse_ = random_.below(2) == 0 && !around_.faults.reorder_lock_links && work_ && !core_->lost(session_)
-               ? id_
-               : std::nullopt;
+  // An order to release what a victim holds names no life of it either: see docs/simulation.md.
+  const bool may_reuse = around_.engines.empty() && !around_.faults.reorder_lock_links;
+  reuse_ = random_.below(2) == 0 && may_reuse && work_ && !core_->lost(session_) ? id_ : std::nullopt;
   next_at(State::ending, never);
   end_call_ = core_->end(txn, now());
 }

@@ -24,6 +24,8 @@ struct Attempts {
   std::uint64_t running = 0;
   unsigned restarts_most = 0;  ///< of one piece of work, because of deadlocks
 
+  /// Both together.
+  Attempts& operator+=(const Attempts& other);
   [[nodiscard]] std::uint64_t ended() const {
     return committed + deadlock + timeout + lease + user + killed + unreachable + refused;
   }
@@ -34,9 +36,12 @@ struct Workload {
   struct Place {
     SiteId site;
     std::string resource;
+    std::vector<std::string> quorum{};  ///< at an engine: it goes on once `need` of these are free
+    std::uint32_t need = 0;
   };
   std::vector<Place> places;
-  std::uint32_t locks_min = 2, locks_max = 4;  ///< of a piece of work
+  std::map<SiteId, std::vector<std::string>> engine_resources;  ///< a piece of work locks any one of an engine's
+  std::uint32_t locks_min = 2, locks_max = 4;                   ///< of a piece of work
   std::uint32_t shared_ppm = 150'000;
   std::uint32_t parallel_ppm = 150'000;  ///< a lock is asked for together with the one before it
   bool ordered = false;
@@ -55,6 +60,11 @@ class Client : public Process {
   void work() override;
   [[nodiscard]] Micros next_due() override;
   void reconnected(NodeId node) override;
+
+  /// An engine's answer to a request of that life.
+  void engine_answered(std::uint64_t life, const std::string& incident);
+  /// It crashed: what this transaction had there is gone.
+  void engine_gone(NodeId engine);
 
   /// Begins no further piece of work.
   void finish() { finishing_ = true; }
@@ -90,6 +100,9 @@ class Client : public Process {
   void end_attempt();
   void next_at(State state, Micros due) { state_ = state, due_ = due; }
   void send_all();
+  void ask_engine(NodeId engine, const Workload::Place& place);
+  void leave_engines();
+  void go_on_if_granted();
 
   const Workload& workload_;
   Random random_;
@@ -108,6 +121,8 @@ class Client : public Process {
   Micros life_began_ = 0;
   std::size_t next_ = 0;  ///< in the plan
   std::vector<lease::CallKey> calls_;
+  std::size_t engine_calls_ = 0;
+  std::vector<NodeId> engines_used_;
   lease::CallKey end_call_{};
   std::optional<Micros> wait_us_;
   Attempts attempts_;

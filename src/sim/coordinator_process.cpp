@@ -9,14 +9,22 @@ void CoordinatorProcess::start() {
   if (random_.chance(around_.faults.state_lost_ppm)) epoch_ = 0;
   coordinator::Options options;
   options.epoch = ++epoch_;
+  options.instance = ++starts_;
+  if (around_.coordinators.size() > 1) {
+    options.member = name();
+    options.map.version = 1;
+    for (const auto& member : around_.coordinator_names) options.map.members.push_back({member, "sim://" + member});
+  }
   told_ = 0;
   coordinator_ = std::make_unique<coordinator::Coordinator>(std::move(options), time());
+  connect(name() + "#" + std::to_string(starts_));
   log([&] { return "starts, epoch " + std::to_string(epoch_); });
 }
 
 void CoordinatorProcess::crash() {
   counters_ = counters();
   coordinator_.reset();
+  disconnect();
 }
 
 CoordinatorProcess::Counters CoordinatorProcess::counters() const {
@@ -29,6 +37,8 @@ CoordinatorProcess::Counters CoordinatorProcess::counters() const {
 
 void CoordinatorProcess::receive(NodeId from, const std::string& bytes) {
   const auto request = wire::decode_request(bytes);
+  if (const auto* peer = request ? std::get_if<wire::FromPeer>(&*request) : nullptr)
+    return coordinator_->receive(routing_id(from), *peer, time());
   const auto* message = request ? std::get_if<wire::FromAgent>(&*request) : nullptr;
   if (message == nullptr) return around_.observer.violated(4, name() + " received what it cannot read");
   log([&] { return "<- " + routing_id(from) + ": " + describe(*message); });
@@ -38,6 +48,7 @@ void CoordinatorProcess::receive(NodeId from, const std::string& bytes) {
 void CoordinatorProcess::work() {
   if (now() >= coordinator_->next_tick_us()) coordinator_->tick(time());
   for (const auto& event : coordinator_->take_events()) tell(event);
+  talk_to_peers();
   for (const auto& out : coordinator_->take_outgoing()) {
     const auto* node = find_peer(out.peer);
     log([&] { return "-> " + out.peer + ": " + describe(out.message); });
@@ -45,6 +56,13 @@ void CoordinatorProcess::work() {
     if (!std::holds_alternative<wire::HeartbeatAck>(out.message) && !std::holds_alternative<wire::Error>(out.message))
       ++counters_.messages;
     send(*node, wire::encode(wire::Reply(out.message)));
+  }
+}
+
+void CoordinatorProcess::talk_to_peers() {
+  for (const auto& out : coordinator_->take_peer_outgoing()) {
+    ++counters_.messages;
+    send(around_.coordinators[out.member], wire::encode(wire::Request(out.message)));
   }
 }
 

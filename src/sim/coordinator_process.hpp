@@ -28,10 +28,12 @@ class CoordinatorProcess : public Process {
  private:
   [[nodiscard]] coordinator::Time time() const { return {now(), now()}; }
   void tell(const coordinator::Event& event);
+  void talk_to_peers();
 
   Random random_;
   std::uint64_t epoch_ = 0;  ///< on disk
-  std::uint64_t told_ = 0;   ///< the newest incident that the observer knows
+  std::uint64_t starts_ = 0;
+  std::uint64_t told_ = 0;  ///< the newest incident that the observer knows
   std::unique_ptr<coordinator::Coordinator> coordinator_;
   Counters counters_;
 };

@@ -100,14 +100,14 @@ std::string describe(const wire::ToAgent& message) {
                             all += " " + text(edge.sequence) + "->" + edge.blocker.str() + " since " + text(edge.since);
                           return all;
                         },
-                        [](const wire::Reorder& m) {
-                          return "Reorder order " + std::to_string(m.order) + ": " + m.incident + ", wait " +
-                                 std::to_string(m.sequence) + " ahead of " + m.blocker.str();
-                        },
                         [](const wire::Abort& m) {
                           return "order " + text(m.order) + ": abort " + m.victim.str() + " (wait " + text(m.sequence) +
                                  (m.role == wire::Abort::Role::waiting ? ", waiting" : ", holding") + ", attempt " +
                                  text(m.attempt) + ", incident " + m.incident + ")";
+                        },
+                        [](const wire::Reorder& m) {
+                          return "order " + text(m.order) + ": wait " + text(m.sequence) + " goes ahead of " +
+                                 m.blocker.str() + " (attempt " + text(m.attempt) + ", incident " + m.incident + ")";
                         },
                         [](const wire::Error& m) { return "error " + std::string(wire::name(m.code)) + ": " + m.text; },
                     },

@@ -38,9 +38,10 @@ void LockSite::start() {
   const std::string instance = name() + "#" + std::to_string(epoch_);
   agent::Options agent{.site = SiteId(name()), .incarnation = epoch_, .instance = instance, .engine = "gordian-agent"};
   agent.publish_after_us = 20'000;
+  agent.engine_reorders = true;
   lease::ServerOptions server{
       .site = SiteId(name()), .table = {.epoch = epoch_, .shards = 1}, .journal = journal_, .found = durable_};
-  core_ = std::make_unique<lease::NodeCore>(std::move(agent), std::move(server), time());
+  core_ = std::make_unique<lease::NodeCore>(std::move(agent), links_.endpoints(), std::move(server), time());
   connect(instance);
   committed_ = 0;
   log([&] { return "starts, incarnation " + std::to_string(epoch_) + (journal_ ? ", with a journal" : ""); });
@@ -49,6 +50,7 @@ void LockSite::start() {
 
 void LockSite::crash() {
   core_.reset();
+  links_.clear();
   writing_.clear();
   held_.clear();
   holding_.clear();
@@ -74,11 +76,19 @@ void LockSite::receive(NodeId from, const std::string& bytes) {
 }
 
 void LockSite::obey(NodeId coordinator, const wire::ToAgent& message) {
+  const auto link = links_.from(coordinator);
+  if (!link) return;  // it was hung up
+  if (const auto* reorder = std::get_if<wire::Reorder>(&message)) {
+    const auto before = core_->server().status().reordered;
+    core_->receive(*link, message, time());
+    const bool done = core_->server().status().reordered != before;
+    return report(done ? around_.observer.reordered(coordinator, reorder->incident) : std::string());
+  }
   const auto* abort = std::get_if<wire::Abort>(&message);
-  if (abort == nullptr) return core_->receive(message, time());
+  if (abort == nullptr) return core_->receive(*link, message, time());
   const auto order = around_.observer.arriving(coordinator, id(), epoch_, *abort);
   const auto before = core_->server().status().aborted;
-  core_->receive(message, time());
+  core_->receive(*link, message, time());
   const bool done = core_->server().status().aborted != before;
   if (done) {
     log([&] { return "carried out: " + describe(message); });
@@ -92,10 +102,11 @@ void LockSite::work() {
     core_->tick(time());
     report();
   }
-  for (const auto& message : core_->take_for_coordinator(time())) {
+  links_.change(core_->take_link_changes(time()));
+  for (const auto& [link, message] : core_->take_for_coordinators(time())) {
     if (!std::holds_alternative<wire::Heartbeat>(message) && !std::holds_alternative<wire::Hello>(message)) ++messages_;
     log([&] { return "-> coordinator: " + describe(message); });
-    for (const auto coordinator : around_.coordinators) send(coordinator, wire::encode(wire::Request(message)));
+    send(links_.to(link), wire::encode(wire::Request(message)));
   }
   for (const auto& note : core_->take_notes())
     if (note.level != AgentCallbacks::Level::debug) log([&] { return note.text; });

@@ -46,7 +46,9 @@ void Observer::incident_opened(NodeId coordinator, const coordinator::Incident& 
     known.edges.push_back(
         {sites.at(edge.wait.site), edge.wait.incarnation, edge.wait.sequence, truth_.number(edge.blocker)});
   check_candidate(incident, known, name);
-  if (!incident.victims.empty()) check_victims(incident, known, name);
+  const auto reordered = [](const auto& edge) { return edge.reordered; };
+  if (!incident.victims.empty() || std::any_of(incident.edges.begin(), incident.edges.end(), reordered))
+    check_victims(incident, known, name);
   incidents_.insert_or_assign(name, std::move(known));
 }
 
@@ -68,12 +70,23 @@ void Observer::check_candidate(const coordinator::Incident& incident, const Know
 
 void Observer::check_victims(const coordinator::Incident& incident, const Known& known, const std::string& name) {
   std::map<const WaitLife*, ReducedWait> waits;
-  for (const auto& edge : known.edges) {
+  for (std::size_t i = 0; i < known.edges.size(); ++i) {
+    const auto& edge = known.edges[i];
     const auto* wait = truth_.find(edge.site, edge.incarnation, edge.sequence);
     const auto* life = edge_at(edge, known.found);
     if (life == nullptr) return;  // a phantom: told already
-    auto& reduced = waits.try_emplace(wait, ReducedWait{wait->waiter, wait->site, wait->need, {}}).first->second;
-    reduced.blockers.emplace_back(edge.blocker, life->kind);
+    auto& reduced = waits.try_emplace(wait, ReducedWait{wait->waiter, wait->site, 0, {}}).first->second;
+    if (!incident.edges[i].reordered) reduced.blockers.emplace_back(edge.blocker, life->kind);
+  }
+  // Blockers of a wait for some of several that the candidate leaves out are active: they will end.
+  for (auto& [wait, reduced] : waits) {
+    const auto need = wait->need_at(known.found);
+    if (need == 0) continue;
+    const auto all = std::count_if(wait->edges.begin(), wait->edges.end(), [&](const EdgeLife& edge) {
+      return edge.begin <= known.found && known.found <= edge.end;
+    });
+    const auto others = static_cast<std::uint32_t>(static_cast<std::size_t>(all) - reduced.blockers.size());
+    reduced.need = need > others ? need - others : 1;
   }
   std::vector<ReducedWait> candidate;
   for (auto& [life, wait] : waits) candidate.push_back(std::move(wait));
@@ -152,6 +165,14 @@ void Observer::carried_out(const Order& order, NodeId site) {
   if (!by->empty() && *by != order.incident)
     return violated(3, "superfluous: " + what + " was free already, because of incident " + *by);
   ++tally_.aborts_overtaken;
+}
+
+std::string Observer::reordered(NodeId coordinator, const std::string& incident) {
+  ++tally_.reorders;
+  auto name = name_of(coordinator, incident);
+  if (!incidents_.contains(name))
+    violated(1, "a queue was reordered for incident " + name + ", which was never opened");
+  return name;
 }
 
 bool Observer::is_victim(const Held& held) const {

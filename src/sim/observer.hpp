@@ -11,7 +11,7 @@
 // 2 No miss. A deadlock of parties that can reach each other does not stand longer than Faults::miss_bound_us. Parties: the
 //   sites of all waits that a deadlocked transaction leads to, and every coordinator; trouble with one of them (crash, pause,
 //   partition, broken connection) starts the time anew.
-// 3 One victim per disjoint cycle. With all victims of an incident ended, nothing of its candidate is deadlocked; with all but one,
+// 3 One victim per disjoint cycle. With all victims of an incident ended and its reorders carried out, nothing of its candidate is deadlocked; with all but one,
 //   something is. An order that is carried out on somebody whom the order of another incident has freed is a superfluous one.
 // 4 Idempotence. A message that comes twice in a row changes nothing at a site the second time. Never do two clients both believe to
 //   hold what conflicts; fences grow. An error that tells a client of a deadlock is about this life of its transaction.
@@ -50,6 +50,7 @@ struct Tally {
   std::uint64_t victims = 0;           ///< chosen
   std::uint64_t aborts = 0;            ///< carried out where the victim waited
   std::uint64_t releases = 0;          ///< carried out where it only held
+  std::uint64_t reorders = 0;          ///< waits let past a request queued ahead
   std::uint64_t aborts_overtaken = 0;  ///< carried out when something else had ended the deadlock
   std::uint64_t misses_checked = 0;
 };
@@ -79,6 +80,8 @@ class Observer {
   };
   [[nodiscard]] Order arriving(NodeId coordinator, NodeId site, std::uint64_t incarnation, const wire::Abort& order);
   void carried_out(const Order& order, NodeId site);
+  /// The name of the incident whose order to reorder a queue was carried out.
+  [[nodiscard]] std::string reordered(NodeId coordinator, const std::string& incident);
 
   // --- Clients ---
   void life_began(const TxnId& txn) { life_began_[txn] = clock_.now(); }

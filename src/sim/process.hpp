@@ -15,6 +15,8 @@
 
 namespace gordian::sim {
 
+class Process;
+
 /// What every process has around it.
 struct Surroundings {
   Scheduler& clock;
@@ -22,8 +24,12 @@ struct Surroundings {
   Observer& observer;
   Log& log;
   const Faults& faults;
-  std::vector<NodeId> coordinators{};
+  std::vector<NodeId> coordinators{};  ///< in the order of the member map
+  std::vector<std::string> coordinator_names{};
   std::map<SiteId, NodeId> sites{};
+  std::map<SiteId, NodeId> engines{};  ///< of `sites` those that clients talk to by post()
+  /// Calls `what` at that process, in order and a while later, unless it crashes before.
+  std::function<void(NodeId to, std::function<void(Process&)> what)> post{};
   std::map<std::string, NodeId> peers{};  ///< connections that stand, by routing id: of processes that run
   std::map<NodeId, std::string> routing_ids{};
 };

@@ -43,6 +43,13 @@ std::vector<TxnNumber> reduce(const std::vector<ReducedWait>& waits, const std::
   return deadlocked;
 }
 
+std::uint32_t WaitLife::need_at(Micros instant) const {
+  auto need = needs.front().second;
+  for (const auto& [from, value] : needs)
+    if (from <= instant) need = value;
+  return need;
+}
+
 TxnNumber Truth::number(const TxnId& txn) {
   const auto [it, fresh] = numbers_.try_emplace(txn, static_cast<TxnNumber>(names_.size()));
   if (fresh) names_.push_back(&it->first);
@@ -68,7 +75,8 @@ void Truth::report(std::size_t site, std::uint64_t incarnation, const std::vecto
 }
 
 void Truth::begin(std::size_t site, std::uint64_t incarnation, const TrueWait& wait) {
-  WaitLife life{site, incarnation, wait.sequence, number(wait.waiter), wait.resource, wait.need, clock_.now()};
+  WaitLife life{
+      site, incarnation, wait.sequence, number(wait.waiter), wait.resource, {{clock_.now(), wait.need}}, clock_.now()};
   for (const auto& edge : wait.edges) life.edges.push_back({number(edge.blocker), edge.kind, edge.since, clock_.now()});
   standing_[site][wait.key] = lives_.size();
   if (wait.sequence != 0) by_wait_id_[{site, incarnation, wait.sequence}] = lives_.size();
@@ -77,7 +85,10 @@ void Truth::begin(std::size_t site, std::uint64_t incarnation, const TrueWait& w
 }
 
 void Truth::update(WaitLife& life, const TrueWait& wait, const std::string& order) {
-  if (std::exchange(life.need, wait.need) != wait.need) ++changes_;
+  if (life.needs.back().second != wait.need) {
+    life.needs.emplace_back(clock_.now(), wait.need);
+    ++changes_;
+  }
   for (auto& edge : life.edges) {
     if (edge.end != still) continue;
     const bool stands = std::any_of(wait.edges.begin(), wait.edges.end(), [&](const TrueEdge& e) {
@@ -126,7 +137,7 @@ const std::vector<TxnNumber>& Truth::deadlocked() {
   reduced_at_ = changes_;
   std::vector<ReducedWait> waits;
   for (const auto* life : standing()) {
-    auto& wait = waits.emplace_back(ReducedWait{life->waiter, life->site, life->need, {}});
+    auto& wait = waits.emplace_back(ReducedWait{life->waiter, life->site, life->needs.back().second, {}});
     for (const auto& edge : life->edges)
       if (edge.end == still) wait.blockers.emplace_back(edge.blocker, edge.kind);
   }
@@ -155,7 +166,7 @@ std::vector<TxnNumber> Truth::deadlocked_at(Micros instant) const {
   std::vector<ReducedWait> waits;
   for (const auto& life : lives_) {
     if (!stood(life)) continue;
-    auto& wait = waits.emplace_back(ReducedWait{life.waiter, life.site, life.need, {}});
+    auto& wait = waits.emplace_back(ReducedWait{life.waiter, life.site, life.need_at(instant), {}});
     for (const auto& edge : life.edges)
       if (stood(edge)) wait.blockers.emplace_back(edge.blocker, edge.kind);
   }

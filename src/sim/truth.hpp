@@ -51,10 +51,12 @@ struct WaitLife {
   std::uint64_t sequence;
   TxnNumber waiter;
   std::string resource;
-  std::uint32_t need;
+  std::vector<std::pair<Micros, std::uint32_t>> needs;  ///< from when on how many of its edges must end; 0: all
   Micros begin;
   Micros end = still;
   std::vector<EdgeLife> edges{};
+
+  [[nodiscard]] std::uint32_t need_at(Micros instant) const;
 };
 
 class Truth {

@@ -24,6 +24,7 @@ World::World(const Options& options, Log::Sink sink)
     : options_(options),
       random_(options.seed, Stream::shape),
       faults_(chosen(options)),
+      initial_(faults_),
       log_(clock_, std::move(sink)),
       fault_random_(options.seed, Stream::faults) {
   build(options);
@@ -49,13 +50,29 @@ void World::build(const Options& options) {
   observer_ = std::make_unique<Observer>(clock_, faults_, log_, coordinators, names);
   around_ = std::make_unique<Surroundings>(Surroundings{clock_, *network_, *observer_, log_, faults_});
   around_->coordinators = coordinators;
+  around_->coordinator_names.assign(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(first_site_));
   for (std::size_t i = 0; i < sites; ++i) around_->sites.emplace(SiteId(names[first_site_ + i]), first_site_ + i);
 
-  for (const auto& [site, node] : around_->sites) {
-    const auto resources = random_.between(1, 3);
-    for (std::int64_t r = 0; r < resources; ++r) workload_.places.push_back({site, "r" + std::to_string(r)});
-  }
+  around_->post = [this](NodeId to, std::function<void(Process&)> what) { post(to, std::move(what)); };
+  // A share of the sites are engines; the clients of a world that locks in order use none: waiting for some of several has no order.
   workload_.ordered = random_.chance(150'000);
+  const auto engines = workload_.ordered ? 0 : static_cast<std::size_t>(random_.between(0, 2));
+  for (const auto& [site, node] : around_->sites) {
+    const bool engine = node >= first_client_ - engines;
+    if (engine) around_->engines.emplace(site, node);
+    const auto resources = random_.between(engine ? 2 : 1, 3);
+    std::vector<std::string> all;
+    for (std::int64_t r = 0; r < resources; ++r) all.push_back("r" + std::to_string(r));
+    if (!engine) {
+      for (const auto& resource : all) workload_.places.push_back({site, resource});
+      continue;
+    }
+    // One lock of each engine at most, so that all blockers of a quorum are different transactions.
+    workload_.places.push_back({site, all[random_.below(all.size())]});
+    const auto need = static_cast<std::uint32_t>(random_.between(1, resources - 1));
+    workload_.places.push_back({site, "quorum", all, need});
+    workload_.engine_resources[site] = all;
+  }
   workload_.locks_max = static_cast<std::uint32_t>(random_.between(2, 4));
   workload_.shared_ppm = random_.chance(500'000) ? 0 : 300'000;
 
@@ -68,6 +85,18 @@ void World::build(const Options& options) {
       coordinators_.push_back(made.get());
       process = std::move(made);
     } else if (node < first_client_) {
+      const bool engine = node >= first_client_ - engines;
+      if (engine) {
+        auto made = std::make_unique<EngineSite>(*around_, node, names[node], random_.below(2) == 0,
+                                                 [this](const EngineRequest& request, const std::string& incident) {
+                                                   post(request.client, [life = request.life, incident](Process& at) {
+                                                     dynamic_cast<Client&>(at).engine_answered(life, incident);
+                                                   });
+                                                 });
+        engines_.push_back(made.get());
+        slots_[node].process = std::move(made);
+        continue;
+      }
       auto made = std::make_unique<LockSite>(*around_, node, names[node], random_.below(2) == 0, stream(node));
       sites_.push_back(made.get());
       process = std::move(made);
@@ -92,7 +121,7 @@ void World::deliver(NodeId from, NodeId to, const std::string& bytes, bool twin)
   Slot& slot = slots_[to];
   if (!slot.up) return;
   if (slot.paused) {
-    slot.inbox.emplace_back(from, bytes);
+    slot.inbox.emplace_back([this, from, to, bytes] { deliver(from, to, bytes, false); });
     return;
   }
   if (!slots_[from].up) return;
@@ -102,6 +131,24 @@ void World::deliver(NodeId from, NodeId to, const std::string& bytes, bool twin)
   if (twin && before != slot.process->fingerprint())
     observer_->violated(4, "a message that came twice was done twice at " + slot.process->name());
   let_work(to);
+}
+
+void World::post(NodeId to, std::function<void(Process&)> what) {
+  constexpr Micros delay_us = 1'000;  // the same for all, so that they keep their order
+  clock_.at(clock_.now() + delay_us, [this, to, life = slots_[to].life, what = std::move(what)] {
+    Slot& slot = slots_[to];
+    if (!slot.up || slot.life != life) return;
+    if (slot.paused) {
+      slot.inbox.emplace_back([this, to, what] {
+        what(*slots_[to].process);
+        let_work(to);
+      });
+      return;
+    }
+    log_.happened(to, "is called");
+    what(*slot.process);
+    let_work(to);
+  });
 }
 
 void World::let_work(NodeId node) {
@@ -154,6 +201,7 @@ Result World::run() {
 
 bool World::at_rest() const {
   return std::all_of(clients_.begin(), clients_.end(), [](const Client* client) { return client->at_rest(); }) &&
+         std::all_of(engines_.begin(), engines_.end(), [](const EngineSite* engine) { return engine->at_rest(); }) &&
          std::all_of(sites_.begin(), sites_.end(), [](const LockSite* site) { return site->at_rest(); });
 }
 
@@ -168,13 +216,18 @@ void World::check_end() {
   if (all.attempts.begun != all.attempts.ended() + all.attempts.running)
     observer_->violated(6, std::to_string(all.attempts.begun) + " attempts were begun, and " +
                                std::to_string(all.attempts.ended()) + " ended");
+  const auto& f = initial_;
+  if (all.attempts.refused > 0 && f.loss_ppm + f.break_every_us + f.partition_every_us + f.crash_site_every_us +
+                                          f.crash_client_every_us + f.pause_every_us + f.reorder_ppm ==
+                                      0)
+    observer_->violated(6, std::to_string(all.attempts.refused) + " attempts were refused, though no message was lost");
   if (all.attempts.deadlock > all.tally.aborts + all.tally.releases)
     observer_->violated(6, std::to_string(all.attempts.deadlock) + " attempts ended by a deadlock, but only " +
                                std::to_string(all.tally.aborts) + " orders were carried out");
   // Every change of a wait is told once, and again with each snapshot; a confirmation and an order cost four messages a site.
   const auto seconds = static_cast<std::uint64_t>((clock_.now() - log_.start_us()) / 1'000'000) + 1;
-  const auto bound =
-      4 * observer_->truth().changes() + 10 * sites_.size() * (seconds + all.candidates) * coordinators_.size();
+  const auto bound = 4 * observer_->truth().changes() +
+                     10 * (sites_.size() + engines_.size()) * (seconds + all.candidates) * coordinators_.size();
   if (all.messages > bound)
     observer_->violated(6, std::to_string(all.messages) + " messages between sites and coordinators, at most " +
                                std::to_string(bound) + " were expected");
@@ -188,16 +241,9 @@ Result World::result() const {
   result.deadlocks = observer_->truth().deadlocks();
   result.injected = injected_;
   result.injected.network = network_->counters();
-  for (const auto* client : clients_) {
-    const auto& one = client->attempts();
-    auto& all = result.attempts;
-    all.begun += one.begun, all.committed += one.committed, all.deadlock += one.deadlock, all.timeout += one.timeout;
-    all.lease += one.lease, all.user += one.user, all.killed += one.killed, all.unreachable += one.unreachable;
-    all.refused += one.refused;
-    all.running += one.running;
-    all.restarts_most = std::max(all.restarts_most, one.restarts_most);
-  }
+  for (const auto* client : clients_) result.attempts += client->attempts();
   for (const auto* site : sites_) result.messages += site->messages();
+  for (const auto* engine : engines_) result.messages += engine->messages();
   for (const auto* coordinator : coordinators_) {
     result.messages += coordinator->counters().messages;
     result.candidates += coordinator->counters().candidates;

@@ -10,6 +10,7 @@
 
 #include "sim/client.hpp"
 #include "sim/coordinator_process.hpp"
+#include "sim/engine_site.hpp"
 #include "sim/lock_site.hpp"
 #include "sim/process.hpp"
 
@@ -27,6 +28,8 @@ struct Options {
 struct FaultCounters {
   std::uint64_t crashes = 0, pauses = 0, partitions = 0, breaks = 0;
   Network::Counters network;
+
+  FaultCounters& operator+=(const FaultCounters& other);
 };
 
 struct Result {
@@ -57,7 +60,8 @@ class World {
     bool paused = false;
     Micros wake_at = never;
     std::uint64_t wake_planned = 0;
-    std::deque<std::pair<NodeId, std::string>> inbox{};  ///< of a paused process
+    std::deque<std::function<void()>> inbox{};  ///< of a paused process: what it will receive
+    std::uint64_t life = 0;                     ///< counts crashes
   };
   struct Partition {
     std::vector<std::pair<NodeId, NodeId>> cuts;
@@ -66,6 +70,8 @@ class World {
 
   void build(const Options& options);
   void deliver(NodeId from, NodeId to, const std::string& bytes, bool twin);
+  /// See Surroundings::post.
+  void post(NodeId to, std::function<void(Process&)> what);
   void wake(NodeId node);
   /// Lets a process work, and plans when it does so next.
   void let_work(NodeId node);
@@ -76,6 +82,7 @@ class World {
   template <class Fault>
   void repeat(std::int64_t Faults::*every, Fault fault);
   void crash(NodeId node);
+  void break_engine_connections(NodeId node);
   void start(NodeId node);
   void pause(NodeId node);
   void resume(NodeId node);
@@ -93,7 +100,8 @@ class World {
 
   Options options_;
   Random random_;
-  Faults faults_;
+  Faults faults_;         ///< as they are now
+  const Faults initial_;  ///< before it calmed down
   Workload workload_;
   Scheduler clock_;
   Log log_;
@@ -106,6 +114,7 @@ class World {
   std::unique_ptr<Surroundings> around_;
   std::vector<CoordinatorProcess*> coordinators_;
   std::vector<LockSite*> sites_;
+  std::vector<EngineSite*> engines_;
   std::vector<Client*> clients_;
   Random fault_random_;
   std::deque<Partition> partitions_;

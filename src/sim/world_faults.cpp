@@ -5,6 +5,13 @@
 
 namespace gordian::sim {
 
+FaultCounters& FaultCounters::operator+=(const FaultCounters& other) {
+  crashes += other.crashes, pauses += other.pauses, partitions += other.partitions, breaks += other.breaks;
+  network.sent += other.network.sent, network.lost += other.network.lost, network.slow += other.network.slow;
+  network.duplicated += other.network.duplicated, network.reordered += other.network.reordered;
+  return *this;
+}
+
 /// Now and then, `every` on average.
 template <class Fault>
 void World::repeat(std::int64_t Faults::*every, Fault fault) {
@@ -32,8 +39,8 @@ void World::plan_faults() {
   });
   repeat(&Faults::break_every_us, [this] {
     const auto site = pick(first_site_, first_client_);
-    auto other = fault_random_.below(nodes_ - sites_.size());
-    if (other >= first_site_) other += sites_.size();
+    auto other = fault_random_.below(nodes_ - (first_client_ - first_site_));
+    if (other >= first_site_) other += first_client_ - first_site_;
     if (site) break_connection(*site, other);
   });
   repeat(&Faults::partition_every_us, [this] { partition(); });
@@ -55,10 +62,23 @@ void World::crash(NodeId node) {
   ++injected_.crashes;
   observer_->trouble(node, true);
   slot.up = false;
+  ++slot.life;
   slot.inbox.clear();
   slot.process->crash();
+  break_engine_connections(node);
   for (NodeId other = 0; other < nodes_; ++other) network_->break_connection(node, other);
   clock_.at(clock_.now() + fault_random_.between(1'000, faults_.down_us_max), [this, node] { start(node); });
+}
+
+/// An engine hears at once of a client that crashed, and the other way round.
+void World::break_engine_connections(NodeId node) {
+  if (is_client(node)) {
+    for (auto* engine : engines_)
+      post(engine->id(), [node](Process& at) { dynamic_cast<EngineSite&>(at).client_gone(node); });
+  } else if (std::any_of(engines_.begin(), engines_.end(), [&](const auto* engine) { return engine->id() == node; })) {
+    for (auto* client : clients_)
+      post(client->id(), [node](Process& at) { dynamic_cast<Client&>(at).engine_gone(node); });
+  }
 }
 
 void World::start(NodeId node) {
@@ -66,6 +86,7 @@ void World::start(NodeId node) {
   slots_[node].up = true;
   log_.happened(node, "starts");
   slots_[node].process->start();
+  break_engine_connections(node);  // what was asked of it while it was down
   let_work(node);
   reconnect(node);
   observer_->trouble(node, false);
@@ -94,7 +115,7 @@ void World::resume(NodeId node) {
   if (!std::exchange(slot.paused, false)) return;
   log_.line("FAULT", slot.process->name() + " goes on");
   observer_->trouble(node, false);
-  for (auto inbox = std::exchange(slot.inbox, {}); const auto& [from, bytes] : inbox) deliver(from, node, bytes, false);
+  for (auto inbox = std::exchange(slot.inbox, {}); const auto& receive : inbox) receive();
   wake(node);
 }
 

@@ -24,7 +24,8 @@ TEST_CASE("a run that is stopped after some steps is the beginning of the whole 
   std::vector<std::string> whole, part;
   const auto into = [](std::vector<std::string>& lines) {
     return [&lines](Micros at, std::uint64_t step, std::string_view who, std::string_view what) {
-      lines.push_back(std::to_string(at) + " " + std::to_string(step) + " " + std::string(who) + " " + std::string(what));
+      lines.push_back(std::to_string(at) + " " + std::to_string(step) + " " + std::string(who) + " " +
+                      std::string(what));
     };
   };
   (void)World({.seed = 3}, into(whole)).run();
@@ -38,7 +39,7 @@ TEST_CASE("every preset has deadlocks, and the faults that it names") {
   for (const auto& faults : presets()) {
     CAPTURE(faults.name);
     Result all;
-    for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    for (std::uint64_t seed = 1; seed <= 15; ++seed) {
       const auto result = World({.seed = seed, .faults = faults.name}).run();
       CHECK(result.faults == faults.name);
       all.deadlocks += result.deadlocks, all.tally.aborts += result.tally.aborts;

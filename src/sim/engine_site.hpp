@@ -1,0 +1,82 @@
+// An engine that reports its waits with explicit blockers, through the agent's core alone: exclusive locks with a queue (hard and
+// soft blockers), and requests that go on once some of several resources are free (any, k of n), taking none.
+//
+// Clients talk to it over connections that lose nothing but break with a crash. Not thread-safe, like everything here.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "agent/agent_router.hpp"
+#include "sim/links.hpp"
+#include "sim/process.hpp"
+#include "sim/random.hpp"
+
+namespace gordian::sim {
+
+struct EngineRequest {
+  NodeId client;
+  std::uint64_t life;  ///< of the client's transaction: comes back with the answer
+  TxnId txn;
+  double start;
+  std::vector<std::string> resources;
+  std::uint32_t need = 0;  ///< 0: the one resource, exclusively; else: so many of them must be free
+};
+
+class EngineSite : public Process {
+ public:
+  /// `incident` of the deadlock that the transaction was aborted for; empty: granted.
+  using Answer = std::function<void(const EngineRequest& request, const std::string& incident)>;
+
+  EngineSite(Surroundings& around, NodeId id, std::string name, bool reorders, Answer answer)
+      : Process(around, id, std::move(name)), links_(around), reorders_(reorders), answer_(std::move(answer)) {}
+
+  void start() override;
+  void crash() override;
+  void receive(NodeId from, const std::string& bytes) override;
+  void work() override;
+  [[nodiscard]] Micros next_due() override;
+
+  void ask(EngineRequest request);
+  void end(const TxnId& txn);
+  /// A client's connection broke: its transactions here are over.
+  void client_gone(NodeId client);
+  [[nodiscard]] bool at_rest() const { return holders_.empty() && queue_.empty(); }
+  [[nodiscard]] std::uint64_t messages() const { return messages_; }
+
+ private:
+  struct Waiting {
+    EngineRequest request;
+    WaitHandle handle;
+    std::vector<Blocker> blockers;
+    std::uint32_t need;
+  };
+  struct Holder {
+    TxnId txn;
+    EngineRequest request;  ///< that was granted
+  };
+  [[nodiscard]] static bool is_before(const EngineRequest& other, const EngineRequest& request);
+  [[nodiscard]] bool is_free(const std::string& resource, const TxnId& txn) const;
+  [[nodiscard]] std::pair<std::vector<Blocker>, std::uint32_t> blockers(std::size_t place) const;
+  /// Grants what can be, and reports what still waits, and for whom.
+  void settle(const std::string& order = {});
+  void report(const std::string& order);
+  void remove(const TxnId& txn);
+  void take_calls(NodeId coordinator);
+  void carry_out(NodeId coordinator, const agent::AbortCall& call);
+  void carry_out(NodeId coordinator, const agent::ReorderCall& call);
+
+  Links links_;
+  bool reorders_;
+  Answer answer_;
+  std::uint64_t incarnation_ = 0;
+  std::unique_ptr<agent::AgentRouter> core_;
+  std::map<std::string, Holder> holders_;
+  std::vector<Waiting> queue_;  ///< in the order in which they came
+  std::optional<Observer::Order> order_;
+  std::uint64_t messages_ = 0;
+};
+
+}  // namespace gordian::sim
