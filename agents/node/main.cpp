@@ -46,12 +46,9 @@ int serve(const Settings& settings, const std::shared_ptr<spdlog::logger>& log) 
     return bad_input;
   }
   const std::string instance = random_instance();
-  net::NodeReactor::Options options{
+  const net::NodeReactor::Options options{
       .clients = {settings.listen, settings.max_message_bytes, static_cast<int>(settings.max_send_queue)},
-      .coordinator = {}};
-  if (!settings.coordinator.empty())
-    options.coordinator =
-        net::DealerSocket::Options{.endpoint = settings.coordinator, .routing_id = "n" + instance + settings.site};
+      .routing_id = "n" + instance + settings.site};
   auto reactor = net::NodeReactor::bind(options);
   if (!reactor) {
     log->error("{}", reactor.error());
@@ -66,8 +63,12 @@ int serve(const Settings& settings, const std::shared_ptr<spdlog::logger>& log) 
             settings.journal() || start->found.clean
                 ? std::string()
                 : ", holders may reclaim for " + std::to_string(start->found.longest_ttl_us / 1000) + " ms");
-  node.run(*reactor);
+  const auto ran = node.run(*reactor);
   journal.stop(node.holds_nothing());
+  if (!ran) {
+    log->error("{}", ran.error());
+    return unreachable;
+  }
   log->info("stopped by a signal");
   return fine;
 }

@@ -42,7 +42,7 @@ Node::Node(const Settings& settings, const store::LockState::Start& start, Journ
       journal_(journal),
       failpoint_(failpoint),
       core_(
-          agent_options(settings, start.epoch, std::move(instance)),
+          agent_options(settings, start.epoch, std::move(instance)), agent::endpoints_of(settings.coordinator),
           [&] {
             lease::ServerOptions options{.site = SiteId(settings.site),
                                          .table = settings.table(),
@@ -66,9 +66,11 @@ void Node::refused(const std::string& peer, const wire::Error& why) {
   core_.server().refused(peer, why);
 }
 
-void Node::received(const wire::ToAgent& message) { core_.receive(message, now()); }
+void Node::received(agent::LinkId link, const wire::ToAgent& message) { core_.receive(link, message, now()); }
 
-void Node::garbled(const std::string& what) { log_->warn("message from the coordinator not understood: {}", what); }
+std::vector<agent::LinkChange> Node::link_changes(std::int64_t) { return core_.take_link_changes(now()); }
+
+void Node::garbled(const std::string& what) { log_->warn("coordinator not understood: {}", what); }
 
 tl::expected<std::string, std::string> Node::asked(const wire::Query& query) {
   if (query.what == "locks") {
@@ -115,10 +117,12 @@ void Node::log_notes() {
 void Node::work(net::NodeSender& out) {
   const auto time = now();
   core_.tick(time);
-  for (const auto& message : core_.take_for_coordinator(time)) {
-    if (out.to_coordinator(message)) continue;
-    core_.send_failed(time);
-    break;
+  out.change(core_.take_link_changes(time));
+  std::optional<agent::LinkId> broken;  // once one of a link's messages is lost, those behind it must not arrive
+  for (const auto& message : core_.take_for_coordinators(time)) {
+    if (message.link == broken || out.to_coordinator(message)) continue;
+    broken = message.link;
+    core_.send_failed(message.link, time);
   }
   log_notes();
   if (auto records = core_.server().take_records(); !records.empty()) journal_.take(std::move(records));

@@ -28,7 +28,7 @@ class Node : private net::NodeHost {
        std::shared_ptr<spdlog::logger> log, Failpoint failpoint);
 
   /// Serves until the reactor is stopped.
-  void run(net::NodeReactor& reactor) { reactor.run(*this); }
+  [[nodiscard]] tl::expected<void, std::string> run(net::NodeReactor& reactor) { return reactor.run(*this); }
   [[nodiscard]] bool holds_nothing() const { return core_.server().holds_nothing(); }
 
  private:
@@ -36,11 +36,12 @@ class Node : private net::NodeHost {
   void received(const std::string& peer, const wire::FromLockClient& message) override;
   void refused(const std::string& peer, const wire::Error& why) override;
   tl::expected<std::string, std::string> asked(const wire::Query& query) override;
-  void received(const wire::ToAgent& message) override;
+  void received(agent::LinkId link, const wire::ToAgent& message) override;
   void garbled(const std::string& what) override;
   void work(net::NodeSender& out) override;
   std::int64_t next_due_us() override;
-  std::optional<wire::FromAgent> farewell() override { return core_.agent().goodbye(); }
+  std::vector<agent::LinkChange> link_changes(std::int64_t now_us) override;
+  std::vector<agent::LinkMessage> farewells() override { return core_.agent().farewells(); }
 
   void log_notes();
   void send_to_clients(net::NodeSender& out);

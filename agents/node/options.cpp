@@ -35,7 +35,8 @@ std::optional<int> read_settings(Settings& s, int argc, const char* const* argv)
   options.add("site", s.site, "name of this node among all sites; required");
   options.add("listen", s.listen, "ZeroMQ endpoint for clients");
   options.add("endpoint_file", s.endpoint_file, "write the endpoint with its real port into this file");
-  options.add("coordinator", s.coordinator, "ZeroMQ endpoint of the coordinator; empty: deadlocks are not detected");
+  options.add("coordinator", s.coordinator,
+              "ZeroMQ endpoint of the coordinator, of several some, with commas; empty: deadlocks are not detected");
   options.add("state", s.state, "file for what must survive a restart (fences grow across it); required");
   options.add("durability", s.durability,
               "none: holders reclaim their locks after a restart; journal: nothing is forgotten",

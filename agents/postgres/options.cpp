@@ -44,7 +44,7 @@ std::string check_connect(const std::string& conninfo) {
 std::optional<int> read_settings(Settings& s, int argc, const char* const* argv) {
   config::Options options("gordian-postgres", GORDIAN_VERSION,
                           "Gordian's agent beside a PostgreSQL server: reports who waits for whom, and ends victims.");
-  options.add("coordinator", s.coordinator, "ZeroMQ endpoint of the coordinator");
+  options.add("coordinator", s.coordinator, "ZeroMQ endpoint of the coordinator, of several some, with commas");
   options.add("site", s.site, "name of this server among all sites; required");
   options.add("connect", s.connect, "how to reach the server, as libpq connection string or URL", check_connect);
   options.add("label", s.label, "where the server runs, shown to people; without it the address is shown");

@@ -47,7 +47,8 @@ struct AgentLimits {
 };
 
 struct AgentOptions {
-  /// ZeroMQ endpoint of the coordinator, such as "tcp://127.0.0.1:7410" or "ipc:///run/gordian.sock".
+  /// ZeroMQ endpoint of the coordinator, such as "tcp://127.0.0.1:7410" or "ipc:///run/gordian.sock". Of several that share
+  /// the graph: some of them, separated by commas; whichever answers names the others.
   std::string coordinator = "tcp://127.0.0.1:7410";
   SiteId site;
   std::string engine = "custom";  ///< what kind of engine this is, shown to people
@@ -154,6 +155,8 @@ struct AgentStatus {
   std::uint64_t reorders_done = 0;    ///< orders to reorder a queue, answered with done()
   std::uint64_t reorders_stale = 0;   ///< those that came too late
   std::uint64_t reorders_failed = 0;  ///< those answered with failed(), or because there is no on_reorder
+  std::size_t coordinators = 0;       ///< that share the graph, as far as is known
+  std::size_t connected_to = 0;       ///< those of them that have accepted this agent
 };
 
 /// Thread-safe: every function may be called from any thread. No function blocks on the network.

@@ -170,6 +170,12 @@ StatusView status_of(const Object& object) {
   object.each("sites", [&](const Json& json, const std::string& place) {
     status.sites.push_back(site_of({json, place}));
   });
+  if (object.has("members"))
+    object.each("members", [&](const Json& json, const std::string& place) {
+      const Object member(json, place);
+      status.members.push_back({member.get<std::string>("name"), member.get<std::string>("endpoint"),
+                                member.get<bool>("self"), member.get<bool>("alive")});
+    });
   const Object counters(object.at("counters"), "counters");
   for (const auto& [key, json] : object.at("counters").items())
     status.counters[text::bytes_of(key)] = value<std::uint64_t>(json, "counters." + key);
@@ -273,8 +279,14 @@ std::string to_json(const StatusView& status) {
             {"edges", status.edges},
             {"groups", status.groups},
             {"sites", Json::array()},
+            {"members", Json::array()},
             {"counters", Json::object()}};
   for (const auto& site : status.sites) json["sites"].push_back(json_of(site));
+  for (const auto& member : status.members)
+    json["members"].push_back({{"name", string(member.name)},
+                               {"endpoint", string(member.endpoint)},
+                               {"self", member.self},
+                               {"alive", member.alive}});
   for (const auto& [key, count] : status.counters) json["counters"][string(key)] = count;
   return json.dump(2);
 }

@@ -32,8 +32,9 @@ tl::unexpected<AgentError> AgentCore::over_limit(std::string what, std::size_t l
 
 tl::expected<void, AgentError> AgentCore::check(const Wait& wait) {
   const auto& limits = options_.limits;
-  if (waits_.size() >= limits.waits)
-    return over_limit(std::to_string(waits_.size() + 1) + " waits", limits.waits, "raise AgentLimits::waits");
+  const auto standing = options_.cores == nullptr ? waits_.size() : options_.cores->waits();
+  if (standing >= limits.waits)
+    return over_limit(std::to_string(standing + 1) + " waits", limits.waits, "raise AgentLimits::waits");
   if (wait.blockers.size() > limits.blockers_per_wait)
     return over_limit("wait of " + wait.waiter.str() + " with " + std::to_string(wait.blockers.size()) + " blockers",
                       limits.blockers_per_wait, "raise AgentLimits::blockers_per_wait");
@@ -79,7 +80,7 @@ tl::expected<void, AgentError> AgentCore::check_texts(const std::string& resourc
 tl::expected<WaitHandle, AgentError> AgentCore::begin_wait(Wait wait, std::int64_t now_us) {
   if (auto fits = check(wait); !fits) return tl::unexpected(fits.error());
   if (wait.detail.size() > options_.limits.detail_bytes) wait.detail.resize(options_.limits.detail_bytes);
-  const auto sequence = ++last_sequence_;
+  const auto sequence = options_.cores == nullptr ? ++last_sequence_ : options_.cores->next_sequence();
   const auto began_us = now_us - std::max<std::int64_t>(0, wait.age.count());
   auto blockers = std::exchange(wait.blockers, {});
   std::sort(wait.groups.begin(), wait.groups.end());
@@ -163,8 +164,10 @@ void AgentCore::erase_wait(Waits::iterator it) {
   }
   unname_groups(standing);
   txns_[waiter].waits.erase(sequence);
+  const auto over = sequence;
   waits_.erase(it);
   drop_if_idle(waiter);
+  if (options_.cores != nullptr) options_.cores->ended(over);
 }
 
 tl::expected<void, AgentError> AgentCore::describe(const TxnId& txn, TxnInfo info) {

@@ -13,6 +13,7 @@
 #include <deque>
 #include <functional>
 #include <gordian/agent.hpp>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -23,6 +24,23 @@
 #include "wire/messages.hpp"
 
 namespace gordian::agent {
+
+class AgentCore;
+
+/// The cores of one agent, one for each coordinator that shares the graph: a question or an order of one of them may be about
+/// a wait that another one was told of. Numbers are the agent's: no two of its cores use the same.
+class Cores {
+ public:
+  virtual ~Cores() = default;
+  /// The core that holds the wait now, or null. Cost: O(cores).
+  [[nodiscard]] virtual AgentCore* holding(std::uint64_t sequence) = 0;
+  [[nodiscard]] virtual std::uint64_t next_sequence() = 0;
+  [[nodiscard]] virtual std::uint64_t next_ticket() = 0;
+  /// How many waits all of them hold.
+  [[nodiscard]] virtual std::size_t waits() const = 0;
+  /// A core holds that wait no more.
+  virtual void ended(std::uint64_t sequence) = 0;
+};
 
 struct Options {
   SiteId site;
@@ -36,6 +54,7 @@ struct Options {
   bool engine_confirms = false;  ///< ask the engine to look again before a confirmation is answered
   bool engine_reorders = false;  ///< it carries out ReorderOrders
   AgentLimits limits;
+  Cores* cores = nullptr;  ///< null: this core is the only one
 };
 
 /// The engine is to look again at these waits, then confirm_ready(ticket) is to be called.
@@ -88,8 +107,10 @@ class AgentCore {
                                               std::optional<std::uint32_t> need = std::nullopt);
   tl::expected<void, AgentError> renew_blocker(WaitHandle wait, const TxnId& blocker);
   void end_wait(WaitHandle wait);
+  /// `as`: the name that the group has at the agent's other cores already.
   [[nodiscard]] tl::expected<GroupHandle, AgentError> begin_group(std::string resource, std::string mode,
-                                                                  Kind kind = Kind::hard);
+                                                                  Kind kind = Kind::hard,
+                                                                  std::optional<GroupHandle> as = std::nullopt);
   void join_group(GroupHandle group, const TxnId& txn);
   void leave_group(GroupHandle group, const TxnId& txn);
   void end_group(GroupHandle group);
@@ -112,6 +133,21 @@ class AgentCore {
   [[nodiscard]] std::int64_t next_due_us() const;
   /// True if there is something to send at once.
   [[nodiscard]] bool has_outgoing() const;
+  // For the agent's other cores (agent_router.hpp).
+  [[nodiscard]] bool holds(std::uint64_t sequence) const { return waits_.contains(sequence); }
+  [[nodiscard]] std::vector<std::uint64_t> held() const;
+  [[nodiscard]] std::size_t waits() const { return waits_.size(); }
+  /// The wait must be held here.
+  [[nodiscard]] const TxnId& waiter(std::uint64_t sequence) const { return waits_.at(sequence).wait.waiter; }
+  /// Ends the wait, which must be held here, and returns it as it stands, to be begun elsewhere: its groups are those that
+  /// have not ended.
+  [[nodiscard]] Wait withdraw(std::uint64_t sequence, std::int64_t now_us);
+  /// Takes over the other's groups and descriptions, and none of its waits. For a new core.
+  void know_what_is_known_to(const AgentCore& other);
+  /// Begins the session anew, under this incarnation.
+  void hello_again(std::uint64_t incarnation, std::int64_t now_us);
+  [[nodiscard]] bool online() const { return online_; }
+  [[nodiscard]] std::uint64_t incarnation() const { return options_.incarnation; }
   [[nodiscard]] wire::Goodbye goodbye() const { return {options_.incarnation}; }
 
   /// The host counts slow callbacks itself; everything else is counted here.
@@ -159,6 +195,9 @@ class AgentCore {
   using Groups = std::unordered_map<std::uint64_t, Group>;
 
   [[nodiscard]] std::uint64_t next_number() const { return number_ + 1; }
+  /// The agent's core that holds the wait now, if that is another one.
+  [[nodiscard]] AgentCore* elsewhere(std::uint64_t sequence) const;
+  [[nodiscard]] std::uint64_t next_ticket();
   tl::expected<void, AgentError> check(const Wait& wait);
   tl::expected<void, AgentError> check_texts(const std::string& resource, const std::string& mode);
   [[nodiscard]] tl::unexpected<AgentError> over_limit(std::string what, std::size_t limit, const char* advice);
@@ -205,6 +244,7 @@ class AgentCore {
   template <class Order>
   void remember_done(const Order& order);
   [[nodiscard]] bool order_applies(const wire::Abort& order) const;
+  void end_wait_of(const wire::Abort& order);
   [[nodiscard]] bool order_applies(const wire::Reorder& order) const;
   void take_from_behind(std::uint64_t sequence, const TxnId& ahead);
   void go_offline(std::int64_t now_us, std::int64_t retry_after_us);

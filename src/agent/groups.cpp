@@ -16,7 +16,8 @@ std::uint64_t number_of(GroupHandle group) { return static_cast<std::uint64_t>(g
 
 // --- Reports ---
 
-tl::expected<GroupHandle, AgentError> AgentCore::begin_group(std::string resource, std::string mode, Kind kind) {
+tl::expected<GroupHandle, AgentError> AgentCore::begin_group(std::string resource, std::string mode, Kind kind,
+                                                             std::optional<GroupHandle> as) {
   if (groups_.size() >= options_.limits.groups)
     return over_limit(std::to_string(groups_.size() + 1) + " holder groups", options_.limits.groups,
                       "end_group() those that no wait names any more, or raise AgentLimits::groups");
@@ -24,7 +25,8 @@ tl::expected<GroupHandle, AgentError> AgentCore::begin_group(std::string resourc
   if (kind == Kind::dotted)
     return tl::unexpected(AgentError{AgentError::Code::invalid_wait,
                                      "a group of " + resource + " is hard or soft; name dotted blockers one by one"});
-  const auto number = ++last_group_;
+  const auto number = as ? number_of(*as) : last_group_ + 1;
+  last_group_ = std::max(last_group_, number);
   auto& group = groups_[number];
   group.resource = std::move(resource);
   group.mode = std::move(mode);
@@ -101,6 +103,7 @@ bool AgentCore::ahead_by_group(GroupHandle handle, const TxnId& txn) const {
 
 /// The wait has jumped ahead of that transaction's request: whatever said that it stands behind is over, told or not.
 void AgentCore::take_from_behind(std::uint64_t sequence, const TxnId& ahead) {
+  if (auto* const other = elsewhere(sequence)) return other->take_from_behind(sequence, ahead);
   const auto it = waits_.find(sequence);
   if (it == waits_.end()) return;
   auto& standing = it->second;

@@ -78,9 +78,10 @@ void AgentCore::on(const wire::Resync& m, std::int64_t) {
 void AgentCore::on(const wire::Confirm& m, std::int64_t) {
   if (older_epoch(m.epoch, "confirmation")) return;
   if (m.incarnation != options_.incarnation || !options_.engine_confirms) return answer(m);
-  ConfirmCall call{++last_ticket_, {}};
+  ConfirmCall call{next_ticket(), {}};
   for (const auto& edge : m.edges) {
-    if (waits_.contains(edge.sequence) && (call.waits.empty() || call.waits.back() != WaitHandle{edge.sequence}))
+    if ((waits_.contains(edge.sequence) || elsewhere(edge.sequence) != nullptr) &&
+        (call.waits.empty() || call.waits.back() != WaitHandle{edge.sequence}))
       call.waits.push_back(WaitHandle{edge.sequence});
   }
   if (call.waits.empty()) return answer(m);
@@ -102,6 +103,7 @@ void AgentCore::confirm_ready(std::uint64_t ticket) {
 /// An edge stands if its wait does, and its blocker has blocked it without a break since that message. Of a wait for some of
 /// several, none of the others may have changed either: with another one to wait for it may go on.
 bool AgentCore::stands(const wire::ConfirmEdge& asked) const {
+  if (const auto* other = elsewhere(asked.sequence)) return other->stands(asked);
   const auto wait = waits_.find(asked.sequence);
   if (wait == waits_.end() || !wait->second.published) return false;
   const auto& standing = wait->second;
@@ -132,13 +134,19 @@ bool AgentCore::order_applies(const wire::Abort& order) const {
 #ifdef GORDIAN_MUTATION_ABORT_CONDITION
   if (order.role == wire::Abort::Role::waiting) return true;
 #endif
+  if (const auto* other = elsewhere(order.sequence)) return other->order_applies(order);
   const auto it = waits_.find(order.sequence);
   if (it == waits_.end()) return false;
-  if (order.role == wire::Abort::Role::waiting) return it->second.wait.waiter == order.victim;
+  if (order.role == wire::Abort::Role::waiting) {
+    if (it->second.wait.waiter != order.victim) return false;
+    const auto blocker = TxnId::parse(order.blocker);  // none is named when the order frees a further branch
+    return !blocker || stands({order.sequence, *blocker, order.since});
+  }
   return it->second.edges.contains(order.victim) || blocks_by_group(it->second, order.victim, next_number());
 }
 
 bool AgentCore::order_applies(const wire::Reorder& order) const {
+  if (const auto* other = elsewhere(order.sequence)) return other->order_applies(order);
   const auto it = waits_.find(order.sequence);
   if (it == waits_.end()) return false;
   const auto edge = it->second.edges.find(order.blocker);
@@ -178,12 +186,13 @@ void AgentCore::remember_done(const Order& order) {
 void AgentCore::on(const wire::Abort& m, std::int64_t) {
   if (answered_already(m, "abort order")) return;
   // An order given again may be about a wait that the first attempt ended without freeing the locks: the engine knows.
-  if (m.attempt == 0 && !order_applies(m)) {
+  const bool for_the_engine = m.attempt > 0 && !waits_.contains(m.sequence) && elsewhere(m.sequence) == nullptr;
+  if (!for_the_engine && !order_applies(m)) {
     ++counters_.aborts_stale;
     replies_.emplace_back(answer_to(m.order, wire::Aborted::Outcome::stale, "the wait is over"));
     return;
   }
-  AbortCall call{++last_ticket_,
+  AbortCall call{next_ticket(),
                  {m.incident, m.victim, WaitHandle{m.sequence}, static_cast<AbortOrder::Role>(m.role),
                   static_cast<unsigned>(m.attempt), std::chrono::milliseconds(m.grace_ms), m.reason}};
 #ifdef GORDIAN_MUTATION_WAIT_ID
@@ -206,7 +215,7 @@ void AgentCore::on(const wire::Reorder& m, std::int64_t) {
     replies_.emplace_back(answer_to(m.order, wire::Aborted::Outcome::failed, "this engine does not reorder queues"));
     return;
   }
-  ReorderCall call{++last_ticket_,
+  ReorderCall call{next_ticket(),
                    {m.incident, WaitHandle{m.sequence}, m.blocker, static_cast<unsigned>(m.attempt),
                     std::chrono::milliseconds(m.grace_ms), m.reason}};
   reorders_.emplace(call.ticket, m);
@@ -236,6 +245,13 @@ void AgentCore::answer_reorder(std::uint64_t ticket, wire::Aborted::Outcome outc
   replies_.emplace_back(answer_to(order.mapped().order, outcome, std::move(text)));
 }
 
+void AgentCore::end_wait_of(const wire::Abort& order) {
+  if (order.role != wire::Abort::Role::waiting) return;
+  if (auto* const other = elsewhere(order.sequence)) return other->end_wait_of(order);
+  const auto wait = waits_.find(order.sequence);
+  if (wait != waits_.end() && wait->second.wait.waiter == order.victim) end_wait(WaitHandle{order.sequence});
+}
+
 void AgentCore::answer_abort(std::uint64_t ticket, wire::Aborted::Outcome outcome, std::string text) {
   const auto order = ordered_.extract(ticket);
   if (!order) return;
@@ -244,8 +260,7 @@ void AgentCore::answer_abort(std::uint64_t ticket, wire::Aborted::Outcome outcom
       ++counters_.aborts_done;
       remember_done(order.mapped());
       // The engine may report the wait's end later; for the coordinator it is over now.
-      if (order.mapped().role == wire::Abort::Role::waiting && order_applies(order.mapped()))
-        end_wait(WaitHandle{order.mapped().sequence});
+      end_wait_of(order.mapped());
       break;
     case wire::Aborted::Outcome::stale: ++counters_.aborts_stale; break;
     case wire::Aborted::Outcome::failed:

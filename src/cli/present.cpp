@@ -54,6 +54,17 @@ std::string sites_table(const StatusView& status) {
   return table.text();
 }
 
+/// The coordinators that share the graph, if there are several.
+std::string members_table(const StatusView& status) {
+  if (status.members.empty()) return {};
+  Table table;
+  table.add({"COORDINATOR", "STATE", "ENDPOINT"});
+  for (const auto& member : status.members)
+    table.add(
+        {cell(member.name) + (member.self ? " (asked)" : ""), member.alive ? "alive" : "away", cell(member.endpoint)});
+  return table.text() + "\n";
+}
+
 /// A transaction with its application: "T1 (billing)".
 std::string named(const TxnId& txn, const std::map<TxnId, std::string>& labels) {
   const auto found = labels.find(txn);
@@ -112,10 +123,15 @@ std::string outcome_text(const Incident& incident) {
 
 std::string status_text(const StatusView& status) {
   std::string out = degraded_text(status);
+  for (const auto& member : status.members)
+    if (!member.alive)
+      out += "AWAY: coordinator " + cell(member.name) + " at " + cell(member.endpoint) +
+             "; deadlocks through its transactions are not found until it is back.\n";
   out += "coordinator " + cell(status.version) + ", epoch " + std::to_string(status.epoch) + ", up " +
          text::span(status.uptime_s * 1000) + ", policy " + cell(status.policy) + "\n";
   out += counted(status.txns, "transaction") + ", " + counted(status.waits, "wait") + ", " +
          counted(status.edges, "edge") + "\n\n";
+  out += members_table(status);
   out += status.sites.empty() ? "no site has reported yet: start an agent with --coordinator\n" : sites_table(status);
   if (status.counters.empty()) return out;
   Table table;

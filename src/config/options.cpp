@@ -15,7 +15,7 @@
 namespace gordian::config {
 namespace {
 
-enum class Type { text, boolean, count, number, duration };
+enum class Type { text, list, boolean, count, number, duration };
 
 /// A type as it is called in --help and in messages about the file.
 struct TypeNames {
@@ -25,6 +25,7 @@ struct TypeNames {
 constexpr TypeNames names(Type type) {
   switch (type) {
     case Type::text: return {"TEXT", "a string"};
+    case Type::list: return {"TEXT (may be repeated)", "an array of strings"};
     case Type::boolean: return {"true|false", "true or false"};
     case Type::count: return {"NUMBER", "a whole number, not negative"};
     case Type::number: return {"NUMBER", "a number"};
@@ -70,6 +71,36 @@ tl::expected<bool, std::string> parse_boolean(const std::string& text) {
   return tl::unexpected("\"" + text + "\" was given, expected true or false");
 }
 
+/// Given as flags (joined by line ends) or as one text.
+std::vector<std::string> parts_of(const std::string& text) {
+  std::vector<std::string> parts;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto begin = text.find_first_not_of(", \n", at);
+    if (begin == std::string::npos) break;
+    at = std::min(text.find_first_of(",\n", begin), text.size());
+    parts.push_back(text.substr(begin, at - begin));
+  }
+  return parts;
+}
+
+std::string joined(const std::vector<std::string>& parts) {
+  std::string text;
+  for (const auto& part : parts) text += (text.empty() ? "" : ", ") + part;
+  return text;
+}
+
+/// Nothing if it is no array of strings.
+std::optional<std::string> list_text(const toml::node& node) {
+  const auto* array = node.as_array();
+  if (array == nullptr) return std::nullopt;
+  std::vector<std::string> parts;
+  for (const auto& element : *array) {
+    if (!element.is_string()) return std::nullopt;
+    parts.push_back(element.as_string()->get());
+  }
+  return joined(parts);
+}
+
 std::string show_number(double value) {
   std::ostringstream text;
   text.precision(15);
@@ -99,6 +130,9 @@ std::optional<std::string> text_of(const toml::node& node, Type type) {
       // `publish_after = 0` needs no unit.
       if (type == Type::duration && node.is_integer() && node.as_integer()->get() == 0) return "0";
       return std::nullopt;
+    case Type::list:
+      if (const auto* text = node.as_string()) return text->get();
+      return list_text(node);
     case Type::boolean:
       if (const auto* boolean = node.as_boolean()) return boolean->get() ? "true" : "false";
       return std::nullopt;
@@ -120,7 +154,7 @@ std::string kind_of(const toml::node& node) {
 
 std::string toml_text(const Option& option) {
   std::string shown = option.show();
-  if (option.type != Type::text && option.type != Type::duration) return shown;
+  if (option.type != Type::text && option.type != Type::list && option.type != Type::duration) return shown;
   std::ostringstream text;
   const toml::value<std::string> value(without_password(shown));
   text << toml::toml_formatter(value, toml::format_flags::none);
@@ -189,7 +223,8 @@ class Options::Impl {
                                                  : app.add_option(flag_name(option.name), flags[i]);
       added->type_name(std::string(names(option.type).in_help));
       added->description(option.help + " (default " + (standard.empty() ? "none" : standard) + ")");
-      added->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+      added->multi_option_policy(option.type == Type::list ? CLI::MultiOptionPolicy::Join
+                                                           : CLI::MultiOptionPolicy::TakeLast);
     }
     app.footer(
         "Each option can also be given in the environment (--log-level as GORDIAN_LOG_LEVEL) and in the "
@@ -272,6 +307,17 @@ void Options::add(std::string name, std::string& value, std::string help, Check<
   const auto parse = [](const std::string& text) { return tl::expected<std::string, std::string>(text); };
   impl_->add({std::move(name), std::move(help), Type::text, assign_with(value, std::move(check), parse),
               [&value] { return value; }});
+}
+
+void Options::add(std::string name, std::vector<std::string>& value, std::string help, Check<std::string> check) {
+  const auto assign = [&value, check = std::move(check)](const std::string& text) -> std::string {
+    auto parts = parts_of(text);
+    for (const auto& part : parts)
+      if (auto wrong = check ? check(part) : std::string(); !wrong.empty()) return wrong;
+    value = std::move(parts);
+    return {};
+  };
+  impl_->add({std::move(name), std::move(help), Type::list, assign, [&value] { return joined(value); }});
 }
 
 void Options::add(std::string name, bool& value, std::string help) {

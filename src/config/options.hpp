@@ -45,6 +45,8 @@ class Options {
 
   /// `name` is lower case with underscores; `help` one line without a final full stop.
   void add(std::string name, std::string& value, std::string help, Check<std::string> check = {});
+  /// A flag that may be repeated; in the environment separated by commas, in the file an array. `check` is for each.
+  void add(std::string name, std::vector<std::string>& value, std::string help, Check<std::string> check = {});
   void add(std::string name, bool& value, std::string help);
   void add(std::string name, std::uint64_t& value, std::string help, Check<std::uint64_t> check = {});
   void add(std::string name, double& value, std::string help, Check<double> check = {});

@@ -54,6 +54,13 @@ class Coordinator::Impl {
     out_.send(peer, error);
   }
 
+  void peer_complains(std::size_t member, const std::string& text) {
+    const auto n = ++out_.counters["peer_complaints"];
+    if ((n & (n - 1)) == 0)
+      out_.note(Note::Level::warn, "coordinator '" + peers_.name(member) + "' refused a message of this one (" +
+                                       std::to_string(n) + " refused so far): " + text);
+  }
+
   void tick(Time now) {
     sites_.tick(now);
     peers_.tick(now);
@@ -77,7 +84,7 @@ class Coordinator::Impl {
       const auto heard_ms =
           site.incarnation == 0 ? 0.0 : static_cast<double>(now.steady_us - site.last_heard_us) / 1000.0;
       view.sites.push_back({id, site.engine, site.label, site.software, site.state, site.incarnation, site.applied,
-                            heard_ms, site.waits.size(), site.resolve_local_deadlocks});
+                            heard_ms, graph_.wait_count(site.slot), site.resolve_local_deadlocks});
     }
     view.txns = graph_.vertex_count() - graph_.group_count();
     view.groups = graph_.group_count();
@@ -96,20 +103,18 @@ class Coordinator::Impl {
     std::set<TxnId> named;
     for (const auto& [id, site] : sites_.all()) {
       std::set<std::uint64_t> groups;
-      std::vector<std::uint64_t> sequences;
-      for (const auto& [sequence, standing] : site.waits) sequences.push_back(sequence);
-      std::sort(sequences.begin(), sequences.end());
-      for (const auto sequence : sequences) {
+      for (const auto sequence : graph_.sequences(site.slot)) {
         if (view.waits.size() >= limit) {
           view.truncated = true;
           break;
         }
-        const auto& standing = site.waits.at(sequence);
-        const auto age_ms = static_cast<double>(now.steady_us - standing.began_us) / 1000.0;
-        view.waits.push_back({{id, site.incarnation, sequence}, standing.wait, age_ms});
-        named.insert(standing.wait.waiter);
-        for (const auto& b : standing.wait.blockers) named.insert(b.txn);
-        for (const auto group : standing.wait.groups) groups.insert(static_cast<std::uint64_t>(group));
+        const graph::WaitRef ref{site.slot, sequence};
+        const auto age_ms = static_cast<double>(now.steady_us - sites_.find(ref)->began_us) / 1000.0;
+        const auto& wait =
+            view.waits.emplace_back(WaitView{{id, site.incarnation, sequence}, sites_.wait(ref), age_ms}).wait;
+        named.insert(wait.waiter);
+        for (const auto& b : wait.blockers) named.insert(b.txn);
+        for (const auto group : wait.groups) groups.insert(static_cast<std::uint64_t>(group));
       }
       for (const auto number : groups) {
         if (!site.groups.contains(number)) continue;  // over a limit
@@ -175,6 +180,8 @@ void Coordinator::receive(const PeerId& peer, const wire::FromPeer& message, Tim
   impl_->receive(peer, message, now);
 }
 void Coordinator::refused(const PeerId& peer, const wire::Error& error, Time) { impl_->refused(peer, error); }
+void Coordinator::peer_missed(std::size_t) { impl_->out_.count("peer_messages_lost"); }
+void Coordinator::peer_complains(std::size_t member, const std::string& text) { impl_->peer_complains(member, text); }
 void Coordinator::tick(Time now) { impl_->tick(now); }
 std::int64_t Coordinator::next_tick_us() const { return impl_->next_tick_us(); }
 std::vector<Outgoing> Coordinator::take_outgoing() { return std::exchange(impl_->out_.outgoing, {}); }

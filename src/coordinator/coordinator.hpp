@@ -106,6 +106,10 @@ class Coordinator {
   void receive(const PeerId& peer, const wire::FromPeer& message, Time now);
   /// Something that was refused before it became a message (malformed, too large); counted and shown.
   void refused(const PeerId& peer, const wire::Error& error, Time now);
+  /// A message of take_peer_outgoing() could not be sent: counted.
+  void peer_missed(std::size_t member);
+  /// Another member refused a message of this one: counted and told.
+  void peer_complains(std::size_t member, const std::string& text);
   /// Timers: leases, confirmations, orders, the full pass. Call at or after next_tick_us().
   void tick(Time now);
   [[nodiscard]] std::int64_t next_tick_us() const;

@@ -1,4 +1,4 @@
-// The embeddable agent: the pure agent core, a link that carries its messages, and a thread that runs the callbacks.
+// The embeddable agent: the pure agent router, a link that carries its messages, and a thread that runs the callbacks.
 //
 // Threads: any thread of the engine reports under the mutex; the link's thread moves messages under the same mutex; the
 // callback thread calls the engine without it. A callback that takes long therefore stops neither heartbeats nor reports.
@@ -11,7 +11,7 @@
 #include <random>
 #include <thread>
 
-#include "agent/agent_core.hpp"
+#include "agent/agent_router.hpp"
 #include "net/agent_link.hpp"
 #include "net/clock.hpp"
 
@@ -37,11 +37,11 @@ class SharedAgent : public net::LinkHost, public std::enable_shared_from_this<Sh
   SharedAgent(const AgentOptions& options, agent::Options core, AgentCallbacks callbacks)
       : callback_warn_us_(std::chrono::microseconds(options.callback_warn).count()),
         callbacks_(std::move(callbacks)),
-        core_(std::move(core), net::steady_now_us()) {}
+        core_(std::move(core), agent::endpoints_of(options.coordinator), net::steady_now_us()) {}
 
-  tl::expected<void, std::string> start(const net::DealerSocket::Options& options) {
+  tl::expected<void, std::string> start(const std::string& routing_id) {
     caller_ = std::thread([this] { run_callbacks(); });
-    auto link = net::AgentLink::start(options, *this);
+    auto link = net::AgentLink::start(routing_id, *this);
     if (!link) {
       stop();
       return tl::unexpected(link.error());
@@ -66,7 +66,7 @@ class SharedAgent : public net::LinkHost, public std::enable_shared_from_this<Sh
 
   /// Runs `report` on the core, and wakes the link if there is something to say sooner than it expects.
   template <class Report>
-  auto report(Report report) -> decltype(report(std::declval<agent::AgentCore&>())) {
+  auto report(Report report) -> decltype(report(std::declval<agent::AgentRouter&>())) {
     const std::lock_guard lock(mutex_);
     if constexpr (!std::is_void_v<decltype(report(core_))>) {
       if (stopped_) return stopped();
@@ -94,21 +94,25 @@ class SharedAgent : public net::LinkHost, public std::enable_shared_from_this<Sh
  private:
   // --- On the link's thread ---
 
-  void received(const wire::ToAgent& message, std::int64_t now_us) override {
+  void received(agent::LinkId link, const wire::ToAgent& message, std::int64_t now_us) override {
     bool called = false;
     {
       const std::lock_guard lock(mutex_);
-      core_.receive(message, now_us);
+      core_.receive(link, message, now_us);
       called = queue_calls();
     }
     if (called) calls_ready_.notify_one();  // unlocked, or the callback thread would wake only to wait for the mutex
   }
   void garbled(const std::string& what) override {
-    log(AgentCallbacks::Level::warn, "message from the coordinator not understood: " + what);
+    log(AgentCallbacks::Level::warn, "coordinator not understood: " + what);
   }
-  std::vector<wire::FromAgent> outgoing(std::int64_t now_us) override {
+  std::vector<agent::LinkChange> link_changes(std::int64_t now_us) override {
+    const std::lock_guard lock(mutex_);
+    return core_.take_link_changes(now_us);
+  }
+  std::vector<agent::LinkMessage> outgoing(std::int64_t now_us) override {
     report_slow_callback(now_us);
-    std::vector<wire::FromAgent> messages;
+    std::vector<agent::LinkMessage> messages;
     bool called = false;
     {
       const std::lock_guard lock(mutex_);
@@ -118,9 +122,9 @@ class SharedAgent : public net::LinkHost, public std::enable_shared_from_this<Sh
     if (called) calls_ready_.notify_one();
     return messages;
   }
-  void send_failed(std::int64_t now_us) override {
+  void send_failed(agent::LinkId link, std::int64_t now_us) override {
     const std::lock_guard lock(mutex_);
-    core_.send_failed(now_us);
+    core_.send_failed(link, now_us);
   }
   std::int64_t next_due_us() override {
     const std::lock_guard lock(mutex_);
@@ -129,9 +133,9 @@ class SharedAgent : public net::LinkHost, public std::enable_shared_from_this<Sh
       link_wakes_us_ = std::min(link_wakes_us_, std::max(started + callback_warn_us_, net::steady_now_us() + 1000));
     return link_wakes_us_;
   }
-  std::optional<wire::FromAgent> farewell() override {
+  std::vector<agent::LinkMessage> farewells() override {
     const std::lock_guard lock(mutex_);
-    return core_.goodbye();
+    return core_.farewells();
   }
 
   void report_slow_callback(std::int64_t now_us) {
@@ -194,7 +198,7 @@ class SharedAgent : public net::LinkHost, public std::enable_shared_from_this<Sh
   const AgentCallbacks callbacks_;
 
   std::mutex mutex_;
-  agent::AgentCore core_;                 // guarded by mutex_
+  agent::AgentRouter core_;               // guarded by mutex_
   std::unique_ptr<net::AgentLink> link_;  // guarded by mutex_
   std::deque<agent::Upcall> calls_;       // guarded by mutex_
   bool stopped_ = false;                  // guarded by mutex_
@@ -212,7 +216,7 @@ class SharedAgent : public net::LinkHost, public std::enable_shared_from_this<Sh
 class AbortAnswer::Impl {
  public:
   /// How the core takes the answer.
-  using Take = void (agent::AgentCore::*)(std::uint64_t, wire::Aborted::Outcome, std::string);
+  using Take = void (agent::AgentRouter::*)(std::uint64_t, wire::Aborted::Outcome, std::string);
 
   Impl(std::weak_ptr<SharedAgent> agent, std::uint64_t ticket, Take take)
       : agent_(std::move(agent)), ticket_(ticket), take_(take) {}
@@ -223,7 +227,7 @@ class AbortAnswer::Impl {
   void give(wire::Aborted::Outcome outcome, std::string text) {
     if (given_.exchange(true)) return;
     if (const auto agent = agent_.lock())
-      agent->report([&](agent::AgentCore& core) -> void { (core.*take_)(ticket_, outcome, std::move(text)); });
+      agent->report([&](agent::AgentRouter& core) -> void { (core.*take_)(ticket_, outcome, std::move(text)); });
   }
 
  private:
@@ -245,7 +249,7 @@ class ConfirmAnswer::Impl {
   Impl(std::weak_ptr<SharedAgent> agent, std::uint64_t ticket) : agent_(std::move(agent)), ticket_(ticket) {}
   void give() {
     if (const auto agent = agent_.lock())
-      agent->report([&](agent::AgentCore& core) -> void { core.confirm_ready(ticket_); });
+      agent->report([&](agent::AgentRouter& core) -> void { core.confirm_ready(ticket_); });
   }
 
  private:
@@ -262,11 +266,11 @@ void SharedAgent::make(agent::ConfirmCall& call) {
 }
 void SharedAgent::make(agent::AbortCall& call) {
   callbacks_.on_abort(call.order, AbortAnswer(std::make_shared<AbortAnswer::Impl>(weak_from_this(), call.ticket,
-                                                                                  &agent::AgentCore::answer_abort)));
+                                                                                  &agent::AgentRouter::answer_abort)));
 }
 void SharedAgent::make(agent::ReorderCall& call) {
   callbacks_.on_reorder(call.order, AbortAnswer(std::make_shared<AbortAnswer::Impl>(
-                                        weak_from_this(), call.ticket, &agent::AgentCore::answer_reorder)));
+                                        weak_from_this(), call.ticket, &agent::AgentRouter::answer_reorder)));
 }
 
 // --- The public face ---
@@ -286,6 +290,8 @@ tl::expected<Agent, AgentError> Agent::start(AgentOptions options, AgentCallback
   };
   if (!callbacks.on_abort) return invalid("AgentCallbacks::on_abort is not set: the agent could not abort a victim");
   if (options.publish_after.count() < 0) return invalid("publish_after is negative");
+  if (agent::endpoints_of(options.coordinator).empty())
+    return invalid("coordinator: no endpoint was given, expected something like tcp://HOST:PORT");
   const auto instance = random_instance();
   agent::Options core{.site = options.site,
                       .incarnation = static_cast<std::uint64_t>(std::max<std::int64_t>(1, net::unix_now_us())),
@@ -300,8 +306,7 @@ tl::expected<Agent, AgentError> Agent::start(AgentOptions options, AgentCallback
                       .limits = options.limits};
   auto shared = std::make_shared<SharedAgent>(options, std::move(core), std::move(callbacks));
   const auto routing_id = "a" + instance + options.site.str();
-  if (auto started = shared->start({.endpoint = options.coordinator, .routing_id = routing_id}); !started)
-    return invalid(started.error());
+  if (auto started = shared->start(routing_id); !started) return invalid(started.error());
   return Agent(std::make_unique<Impl>(std::move(shared)));
 }
 
@@ -315,39 +320,40 @@ using VoidResult = tl::expected<void, AgentError>;
 
 WaitResult Agent::begin_wait(Wait wait) {
   return impl_->shared->report(
-      [&](agent::AgentCore& core) -> WaitResult { return core.begin_wait(std::move(wait), net::steady_now_us()); });
+      [&](agent::AgentRouter& core) -> WaitResult { return core.begin_wait(std::move(wait), net::steady_now_us()); });
 }
 VoidResult Agent::set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers,
                                std::optional<std::uint32_t> need) {
   return impl_->shared->report(
-      [&](agent::AgentCore& core) -> VoidResult { return core.set_blockers(wait, blockers, need); });
+      [&](agent::AgentRouter& core) -> VoidResult { return core.set_blockers(wait, blockers, need); });
 }
 VoidResult Agent::renew_blocker(WaitHandle wait, const TxnId& blocker) {
-  return impl_->shared->report([&](agent::AgentCore& core) -> VoidResult { return core.renew_blocker(wait, blocker); });
+  return impl_->shared->report(
+      [&](agent::AgentRouter& core) -> VoidResult { return core.renew_blocker(wait, blocker); });
 }
 void Agent::end_wait(WaitHandle wait) {
-  impl_->shared->report([&](agent::AgentCore& core) -> void { core.end_wait(wait); });
+  impl_->shared->report([&](agent::AgentRouter& core) -> void { core.end_wait(wait); });
 }
 tl::expected<GroupHandle, AgentError> Agent::begin_group(std::string resource, std::string mode, Kind kind) {
-  return impl_->shared->report([&](agent::AgentCore& core) -> tl::expected<GroupHandle, AgentError> {
+  return impl_->shared->report([&](agent::AgentRouter& core) -> tl::expected<GroupHandle, AgentError> {
     return core.begin_group(std::move(resource), std::move(mode), kind);
   });
 }
 void Agent::join_group(GroupHandle group, const TxnId& txn) {
-  impl_->shared->report([&](agent::AgentCore& core) -> void { core.join_group(group, txn); });
+  impl_->shared->report([&](agent::AgentRouter& core) -> void { core.join_group(group, txn); });
 }
 void Agent::leave_group(GroupHandle group, const TxnId& txn) {
-  impl_->shared->report([&](agent::AgentCore& core) -> void { core.leave_group(group, txn); });
+  impl_->shared->report([&](agent::AgentRouter& core) -> void { core.leave_group(group, txn); });
 }
 void Agent::end_group(GroupHandle group) {
-  impl_->shared->report([&](agent::AgentCore& core) -> void { core.end_group(group); });
+  impl_->shared->report([&](agent::AgentRouter& core) -> void { core.end_group(group); });
 }
 VoidResult Agent::describe(const TxnId& txn, TxnInfo info) {
   return impl_->shared->report(
-      [&](agent::AgentCore& core) -> VoidResult { return core.describe(txn, std::move(info)); });
+      [&](agent::AgentRouter& core) -> VoidResult { return core.describe(txn, std::move(info)); });
 }
 void Agent::forget(const TxnId& txn) {
-  impl_->shared->report([&](agent::AgentCore& core) -> void { core.forget(txn); });
+  impl_->shared->report([&](agent::AgentRouter& core) -> void { core.forget(txn); });
 }
 AgentStatus Agent::status() const { return impl_->shared->status(); }
 

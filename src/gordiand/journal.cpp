@@ -69,8 +69,10 @@ void Journal::run() {
     bool ending = false;
     {
       std::unique_lock lock(mutex_);
-      if (unstored_.empty()) wake_.wait(lock, due);
-      else wake_.wait_until(lock, store_at_, due);
+      if (unstored_.empty())
+        wake_.wait(lock, due);
+      else
+        wake_.wait_until(lock, store_at_, due);
       ending = stopping_ && events_.empty();
       events.swap(events_);
       std::swap(dropped, dropped_);

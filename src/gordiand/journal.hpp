@@ -52,10 +52,10 @@ class Journal {
 
   const std::shared_ptr<spdlog::logger> log_;
   std::mutex history_mutex_;
-  std::optional<store::History> history_;  // guarded by history_mutex_
-  std::optional<Recorder> recorder_;       // only for the thread
+  std::optional<store::History> history_;                  // guarded by history_mutex_
+  std::optional<Recorder> recorder_;                       // only for the thread
   std::map<std::string, coordinator::Incident> unstored_;  // only for the thread: by id, as they are now
-  Clock::time_point store_at_;                             // only for the thread: when they are written, if there are any
+  Clock::time_point store_at_;  // only for the thread: when they are written, if there are any
 
   std::mutex mutex_;
   std::condition_variable wake_;

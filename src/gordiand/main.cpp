@@ -13,6 +13,7 @@
 #include "gordiand/answers.hpp"
 #include "gordiand/journal.hpp"
 #include "gordiand/settings.hpp"
+#include "net/clock.hpp"
 
 namespace gordian::gordiand {
 namespace {
@@ -52,7 +53,10 @@ int serve(Settings& settings, spdlog::logger& log, Journal& journal) {
   const daemon::StopOnSignal stop_on_signal(*server);
   const std::string endpoint = server->endpoint();
   const daemon::EndpointFile endpoint_file(settings.endpoint_file, endpoint);
-  log.info("listening on {} (epoch {}, policy {})", endpoint, settings.core.epoch, settings.policy);
+  log.info("listening on {} (epoch {}, policy {}{})", endpoint, settings.core.epoch, settings.policy,
+           settings.core.map.members.empty()
+               ? ""
+               : ", member " + settings.core.member + " of " + std::to_string(settings.core.map.members.size()));
   server->run();
   log.info("stopped by a signal");
   return 0;
@@ -67,6 +71,7 @@ int run(int argc, const char* const* argv) {
   if (const auto exit_code = options.parse_or_exit(argc, argv)) return *exit_code;
   settings.read_back();
   settings.core.version = GORDIAN_VERSION;
+  settings.core.instance = static_cast<std::uint64_t>(net::unix_now_us());
 
   const auto log = daemon::make_log("gordiand", settings.log_level, settings.log_format);
   auto history = open_history(settings, settings.core);

@@ -42,6 +42,11 @@ void declare_limits(config::Options& options, Settings& settings) {
 
 void Settings::declare(config::Options& options) {
   options.add("listen", server.listen, "ZeroMQ endpoint for agents and the command line", endpoint_complaint);
+  options.add("member", members.member, "name of this coordinator among all that share the graph");
+  options.add("peer", members.peers, "NAME=ENDPOINT of each other coordinator that shares the graph");
+  options.add("advertise", members.advertise, "where peers and agents reach this one, if not at listen");
+  options.add("map_version", members.map_version, "a changed list of peers needs a larger one",
+              config::between(1, std::numeric_limits<std::uint64_t>::max()));
   options.add("endpoint_file", endpoint_file, "write the endpoint with its real port into this file");
   options.add("history", history, "SQLite file for incidents, epochs and known sites");
   options.add("record", record, "record what agents report as a trace for 'gordian replay' in this file");
@@ -69,9 +74,21 @@ void Settings::declare(config::Options& options) {
                ? std::string()
                : "lease is shorter than two heartbeats: one late message would end it; raise lease or lower heartbeat";
   });
+  options.check([this] {
+    const auto read = map();
+    return read ? std::string() : read.error();
+  });
+}
+
+tl::expected<wire::MemberMap, std::string> Settings::map() const {
+  auto all = members;
+  all.listen = server.listen;
+  return member_map(all);
 }
 
 void Settings::read_back() {
+  if (auto checked = map()) core.map = *std::move(checked);
+  core.member = members.member;
   core.policy = detect::parse_policy(policy).value_or(core.policy);  // checked when it was parsed
   core.abort_attempts = static_cast<unsigned>(abort_attempts);
   server.send_queue = static_cast<int>(max_send_queue);

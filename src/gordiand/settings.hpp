@@ -6,6 +6,7 @@
 
 #include "config/options.hpp"
 #include "coordinator/coordinator.hpp"
+#include "gordiand/members.hpp"
 #include "net/coordinator_server.hpp"
 #include "store/history.hpp"
 
@@ -17,7 +18,8 @@ struct Settings {
   std::string endpoint_file;  ///< empty: none
   std::string history;        ///< empty: in memory only
   std::uint64_t max_history = store::History::default_incidents_max;
-  std::string record;  ///< empty: nothing is recorded
+  MemberSettings members;  ///< but for `listen`
+  std::string record;      ///< empty: nothing is recorded
   std::string log_level = "info";
   std::string log_format = "text";
 
@@ -28,6 +30,9 @@ struct Settings {
 
   void declare(config::Options& options);
   void read_back();
+
+ private:
+  [[nodiscard]] tl::expected<wire::MemberMap, std::string> map() const;
 };
 
 }  // namespace gordian::gordiand

@@ -7,10 +7,10 @@ namespace gordian::lease {
 
 using Level = AgentCallbacks::Level;
 
-NodeCore::NodeCore(agent::Options agent, ServerOptions server, ServerTime now)
+NodeCore::NodeCore(agent::Options agent, std::vector<std::string> coordinators, ServerOptions server, ServerTime now)
     : now_(now),
       modes_(server.table.modes),
-      agent_(std::move(agent), now.steady_us),
+      agent_(std::move(agent), std::move(coordinators), now.steady_us),
       reporter_(modes_, *this),
       server_(
           [&] {
@@ -25,9 +25,9 @@ void NodeCore::receive(const PeerId& client, const wire::FromLockClient& message
   server_.receive(client, message, now);
 }
 
-void NodeCore::receive(const wire::ToAgent& message, ServerTime now) {
+void NodeCore::receive(agent::LinkId link, const wire::ToAgent& message, ServerTime now) {
   now_ = now;
-  agent_.receive(message, now.steady_us);
+  agent_.receive(link, message, now.steady_us);
   carry_out_orders();
 }
 
@@ -36,7 +36,12 @@ void NodeCore::tick(ServerTime now) {
   if (now.steady_us >= server_.next_tick_us()) server_.tick(now);
 }
 
-std::vector<wire::FromAgent> NodeCore::take_for_coordinator(ServerTime now) {
+std::vector<agent::LinkChange> NodeCore::take_link_changes(ServerTime now) {
+  now_ = now;
+  return agent_.take_link_changes(now.steady_us);
+}
+
+std::vector<agent::LinkMessage> NodeCore::take_for_coordinators(ServerTime now) {
   now_ = now;
   return agent_.take_outgoing(now.steady_us);
 }

@@ -1,8 +1,8 @@
-// All of a gordian-agent but its sockets, its journal and its log: the lock server, the reports of its waits to a coordinator,
-// and the coordinator's orders carried out on its lock table.
+// All of a gordian-agent but its sockets, its journal and its log: the lock server, the reports of its waits to coordinators,
+// and their orders carried out on its lock table.
 //
 // Pure: messages and the time go in; messages, records and notes come out. agents/node/ gives it sockets, sim/ a simulated
-// network. Not thread-safe. Cost: that of LockServer and AgentCore, and O(1) per report.
+// network. Not thread-safe. Cost: that of LockServer and AgentRouter, and O(1) per report.
 #pragma once
 
 #include <functional>
@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/agent_core.hpp"
+#include "agent/agent_router.hpp"
 #include "agent/table_reporter.hpp"
 #include "lease/lock_server.hpp"
 
@@ -19,20 +19,22 @@ namespace gordian::lease {
 class NodeCore : private agent::ReportSink {
  public:
   /// The server's observer and txn_ended are set here.
-  NodeCore(agent::Options agent, ServerOptions server, ServerTime now);
+  NodeCore(agent::Options agent, std::vector<std::string> coordinators, ServerOptions server, ServerTime now);
   NodeCore(const NodeCore&) = delete;
   NodeCore& operator=(const NodeCore&) = delete;
 
   void receive(const PeerId& client, const wire::FromLockClient& message, ServerTime now);
-  /// A message of the coordinator; orders are carried out at once.
-  void receive(const wire::ToAgent& message, ServerTime now);
+  /// A message of a coordinator; orders are carried out at once.
+  void receive(agent::LinkId link, const wire::ToAgent& message, ServerTime now);
   /// Does what is due.
   void tick(ServerTime now);
-  /// What the coordinator is to be told now.
-  [[nodiscard]] std::vector<wire::FromAgent> take_for_coordinator(ServerTime now);
+  /// Connections to coordinators that are to be opened and closed; before take_for_coordinators().
+  [[nodiscard]] std::vector<agent::LinkChange> take_link_changes(ServerTime now);
+  /// What the coordinators are to be told now.
+  [[nodiscard]] std::vector<agent::LinkMessage> take_for_coordinators(ServerTime now);
   /// A message that was taken could not be sent.
-  void send_failed(ServerTime now) { agent_.send_failed(now.steady_us); }
-  /// When tick() or take_for_coordinator() have something to do next; to be asked before every sleep.
+  void send_failed(agent::LinkId link, ServerTime now) { agent_.send_failed(link, now.steady_us); }
+  /// When tick() or take_for_coordinators() have something to do next; to be asked before every sleep.
   [[nodiscard]] std::int64_t next_due_us(ServerTime now);
 
   /// What there is to log since the last call.
@@ -41,7 +43,7 @@ class NodeCore : private agent::ReportSink {
   /// Commands of people, messages to clients and records for the journal are the server's own.
   [[nodiscard]] LockServer& server() { return server_; }
   [[nodiscard]] const LockServer& server() const { return server_; }
-  [[nodiscard]] const agent::AgentCore& agent() const { return agent_; }
+  [[nodiscard]] const agent::AgentRouter& agent() const { return agent_; }
   [[nodiscard]] const agent::TableReporter& reporter() const { return reporter_; }
 
  private:
@@ -60,7 +62,7 @@ class NodeCore : private agent::ReportSink {
 
   ServerTime now_;
   ModeMatrix modes_;
-  agent::AgentCore agent_;
+  agent::AgentRouter agent_;
   agent::TableReporter reporter_;
   LockServer server_;
   std::vector<agent::Note> notes_;

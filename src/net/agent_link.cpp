@@ -1,27 +1,23 @@
 #include "net/agent_link.hpp"
 
 #include <atomic>
+#include <optional>
 #include <thread>
 
 #include "net/clock.hpp"
-#include "net/sockets.hpp"
+#include "net/coordinator_sockets.hpp"
 #include "net/wakeup.hpp"
-#include "wire/codec.hpp"
 
 namespace gordian::net {
-namespace {
-
-// Received in one go before sending again, so that a flood from one side can't starve the other.
-constexpr int receive_burst = 256;
-
-}  // namespace
 
 class AgentLink::Impl {
  public:
-  Impl(DealerSocket socket, LinkHost& host) : host_(host), socket_(std::move(socket)) {}
+  Impl(const std::string& routing_id, LinkHost& host) : host_(host), sockets_(routing_id) {}
 
-  void start() {
+  tl::expected<void, std::string> start() {
+    if (auto connected = sockets_.change(host_.link_changes(steady_now_us())); !connected) return connected;
     thread_ = std::thread([this] { run(); });
+    return {};
   }
   void stop() {
     stopping_ = true;
@@ -34,52 +30,46 @@ class AgentLink::Impl {
 
  private:
   void run() {
+    std::vector<void*> handles;
     while (!stopping_) {
+      if (auto changed = sockets_.change(host_.link_changes(steady_now_us())); !changed) host_.garbled(changed.error());
       send_all(host_.outgoing(steady_now_us()));
-      const auto woken = wakeup_.sleep({socket_.handle()}, host_.next_due_us());
+      handles.clear();
+      sockets_.add_handles(handles);
+      const auto woken = wakeup_.sleep(handles, host_.next_due_us());
       if (woken.rung) rung_ = false;
-      if (woken.message) receive_burst_of_messages();
+      if (woken.message) receive();
     }
-    if (const auto farewell = host_.farewell()) (void)send(*farewell);
+    for (const auto& farewell : host_.farewells()) (void)sockets_.send(farewell);
   }
 
-  void receive_burst_of_messages() {
-    for (int i = 0; i < receive_burst; ++i)
-      if (!socket_.receive([this](const Frame& frame) { take(frame); })) return;
+  void receive() {
+    sockets_.receive(
+        [this](agent::LinkId link, const wire::ToAgent& message) { host_.received(link, message, steady_now_us()); },
+        [this](const std::string& what) { host_.garbled(what); });
   }
 
-  void take(const Frame& frame) {
-    if (frame.several) return host_.garbled("message of several frames, expected one");
-    const auto reply = wire::decode_reply(frame.bytes);
-    if (!reply) {
-      host_.garbled(reply.error().text);
-    } else if (const auto* to_agent = std::get_if<wire::ToAgent>(&*reply)) {
-      host_.received(*to_agent, steady_now_us());
-    }
-  }
-
-  void send_all(const std::vector<wire::FromAgent>& messages) {
+  /// Once one of a link's messages is lost, those behind it must not arrive.
+  void send_all(const std::vector<agent::LinkMessage>& messages) {
+    std::optional<agent::LinkId> broken;
     for (const auto& message : messages) {
-      if (!send(message)) return host_.send_failed(steady_now_us());
+      if (message.link == broken || sockets_.send(message)) continue;
+      broken = message.link;
+      host_.send_failed(message.link, steady_now_us());
     }
   }
-
-  bool send(const wire::FromAgent& message) { return socket_.send(wire::encode(wire::Request(message))); }
 
   LinkHost& host_;
   Wakeup wakeup_;
   std::atomic<bool> rung_{false};
   std::atomic<bool> stopping_{false};
-  DealerSocket socket_;
+  CoordinatorSockets sockets_;
   std::thread thread_;
 };
 
-tl::expected<std::unique_ptr<AgentLink>, std::string> AgentLink::start(const DealerSocket::Options& options,
-                                                                       LinkHost& host) {
-  auto socket = DealerSocket::connect(options);
-  if (!socket) return tl::unexpected("coordinator " + socket.error());
-  auto impl = std::make_unique<Impl>(std::move(*socket), host);
-  impl->start();
+tl::expected<std::unique_ptr<AgentLink>, std::string> AgentLink::start(const std::string& routing_id, LinkHost& host) {
+  auto impl = std::make_unique<Impl>(routing_id, host);
+  if (auto started = impl->start(); !started) return tl::unexpected(started.error());
   return std::unique_ptr<AgentLink>(new AgentLink(std::move(impl)));
 }
 

@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "net/clock.hpp"
+#include "net/peer_sockets.hpp"
 #include "net/sockets.hpp"
 #include "net/wakeup.hpp"
 #include "wire/codec.hpp"
@@ -19,18 +20,22 @@ coordinator::Time now() { return {steady_now_us(), unix_now_us()}; }
 
 class CoordinatorServer::Impl {
  public:
-  Impl(RouterSocket socket, const ServerOptions& options, coordinator::Options core, ServerHooks hooks)
-      : hooks_(std::move(hooks)), core_(std::move(core), now()), socket_(std::move(socket)) {
+  Impl(RouterSocket socket, PeerSockets peers, const ServerOptions& options, coordinator::Options core,
+       ServerHooks hooks)
+      : hooks_(std::move(hooks)), core_(std::move(core), now()), socket_(std::move(socket)), peers_(std::move(peers)) {
     limits_.message_bytes = options.message_bytes;
   }
 
   [[nodiscard]] std::string endpoint() const { return socket_.endpoint(); }
 
   void run() {
+    std::vector<void*> handles{socket_.handle()};
+    peers_.add_handles(handles);
     while (!stopping_) {
-      if (wakeup_.sleep({socket_.handle()}, core_.next_tick_us()).message) {
+      if (wakeup_.sleep(handles, core_.next_tick_us()).message) {
         for (int i = 0; i < receive_burst && receive(); ++i) {
         }
+        peers_.receive([this](std::size_t member, const std::string& text) { core_.peer_complains(member, text); });
       }
       if (const auto time = now(); time.steady_us >= core_.next_tick_us()) core_.tick(time);
       flush();
@@ -78,6 +83,8 @@ class CoordinatorServer::Impl {
 
   void flush() {
     for (const auto& out : core_.take_outgoing()) send(out.peer, out.message);
+    for (const auto& out : core_.take_peer_outgoing())
+      if (!peers_.send(out.member, out.message)) core_.peer_missed(out.member);
     if (hooks_.event) {
       for (const auto& event : core_.take_events()) hooks_.event(event);
     }
@@ -92,13 +99,17 @@ class CoordinatorServer::Impl {
   Wakeup wakeup_;
   std::atomic<bool> stopping_{false};
   RouterSocket socket_;
+  PeerSockets peers_;
 };
 
 tl::expected<CoordinatorServer, std::string> CoordinatorServer::bind(const ServerOptions& options,
                                                                      coordinator::Options core, ServerHooks hooks) {
   auto socket = RouterSocket::bind({options.listen, options.message_bytes, options.send_queue}, "tcp://127.0.0.1:7410");
   if (!socket) return tl::unexpected(socket.error());
-  return CoordinatorServer(std::make_unique<Impl>(std::move(*socket), options, std::move(core), std::move(hooks)));
+  auto peers = PeerSockets::connect(core.map, core.member, core.instance, options.message_bytes);
+  if (!peers) return tl::unexpected(peers.error());
+  return CoordinatorServer(
+      std::make_unique<Impl>(std::move(*socket), std::move(*peers), options, std::move(core), std::move(hooks)));
 }
 
 CoordinatorServer::CoordinatorServer(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}

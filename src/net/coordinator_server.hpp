@@ -1,4 +1,5 @@
-// Runs a coordinator on a ZeroMQ ROUTER socket: one thread receives, drives the coordinator, and sends.
+// Runs a coordinator on a ZeroMQ ROUTER socket, and a DEALER to each other one that shares the graph: one thread receives,
+// drives the coordinator, and sends.
 //
 // Refuses what is malformed, too large or of another version with an error to the sender; answers queries through a hook.
 #pragma once
@@ -31,7 +32,7 @@ struct ServerHooks {
 
 class CoordinatorServer {
  public:
-  /// Binds; the error is a sentence with the endpoint and the reason.
+  /// Binds, and connects to the other members of `core.map`; the error is a sentence with the endpoint and the reason.
   static tl::expected<CoordinatorServer, std::string> bind(const ServerOptions& options, coordinator::Options core,
                                                            ServerHooks hooks);
   CoordinatorServer(CoordinatorServer&&) noexcept;

@@ -2,6 +2,8 @@
 
 #include <atomic>
 
+#include "net/clock.hpp"
+#include "net/coordinator_sockets.hpp"
 #include "net/wakeup.hpp"
 #include "wire/codec.hpp"
 
@@ -15,21 +17,23 @@ constexpr int receive_burst = 256;
 
 class NodeReactor::Impl : public NodeSender {
  public:
-  Impl(RouterSocket clients, std::optional<DealerSocket> coordinator, const Options& options)
-      : clients_(std::move(clients)), coordinator_(std::move(coordinator)) {
+  Impl(RouterSocket clients, const Options& options) : clients_(std::move(clients)), coordinators_(options.routing_id) {
     limits_.message_bytes = options.clients.message_bytes;
   }
 
-  void run(NodeHost& host) {
+  tl::expected<void, std::string> run(NodeHost& host) {
+    host_ = &host;
+    if (auto connected = coordinators_.change(host.link_changes(steady_now_us())); !connected) return connected;
     while (!stopping_) {
       const auto woken = sleep(host.next_due_us());
       if (woken.message) {
         receive_from_clients(host);
-        receive_from_coordinator(host);
+        receive_from_coordinators(host);
       }
       host.work(*this);
     }
-    if (const auto farewell = host.farewell()) (void)to_coordinator(*farewell);
+    for (const auto& farewell : host.farewells()) (void)to_coordinator(farewell);
+    return {};
   }
 
   [[nodiscard]] std::string endpoint() const { return clients_.endpoint(); }
@@ -42,14 +46,17 @@ class NodeReactor::Impl : public NodeSender {
   void to_client(const std::string& peer, const wire::ToLockClient& message) override {
     clients_.send(peer, wire::encode(wire::LockClientInput(message)));
   }
-  bool to_coordinator(const wire::FromAgent& message) override {
-    return coordinator_ && coordinator_->send(wire::encode(wire::Request(message)));
+  bool to_coordinator(const agent::LinkMessage& message) override { return coordinators_.send(message); }
+  void change(const std::vector<agent::LinkChange>& changes) override {
+    if (const auto changed = coordinators_.change(changes); !changed) host_->garbled(changed.error());
   }
 
  private:
   Wakeup::Woken sleep(std::int64_t until_us) {
-    if (coordinator_) return wakeup_.sleep({clients_.handle(), coordinator_->handle()}, until_us);
-    return wakeup_.sleep({clients_.handle()}, until_us);
+    handles_.clear();
+    handles_.push_back(clients_.handle());
+    coordinators_.add_handles(handles_);
+    return wakeup_.sleep(handles_, until_us);
   }
 
   void receive_from_clients(NodeHost& host) {
@@ -75,38 +82,24 @@ class NodeReactor::Impl : public NodeSender {
     }
   }
 
-  void receive_from_coordinator(NodeHost& host) {
-    if (!coordinator_) return;
-    const auto take = [&](const Frame& frame) {
-      if (frame.several) return host.garbled("message of several frames, expected one");
-      const auto reply = wire::decode_reply(frame.bytes);
-      if (!reply) {
-        host.garbled(reply.error().text);
-      } else if (const auto* message = std::get_if<wire::ToAgent>(&*reply)) {
-        host.received(*message);
-      }
-    };
-    for (int i = 0; i < receive_burst; ++i)
-      if (!coordinator_->receive(take)) return;
+  void receive_from_coordinators(NodeHost& host) {
+    coordinators_.receive([&](agent::LinkId link, const wire::ToAgent& message) { host.received(link, message); },
+                          [&](const std::string& what) { host.garbled(what); });
   }
 
   wire::Limits limits_;
   Wakeup wakeup_;
   std::atomic<bool> stopping_{false};
   RouterSocket clients_;
-  std::optional<DealerSocket> coordinator_;
+  CoordinatorSockets coordinators_;
+  NodeHost* host_ = nullptr;
+  std::vector<void*> handles_;
 };
 
 tl::expected<NodeReactor, std::string> NodeReactor::bind(const Options& options) {
   auto clients = RouterSocket::bind(options.clients, "tcp://127.0.0.1:7420");
   if (!clients) return tl::unexpected(clients.error());
-  std::optional<DealerSocket> coordinator;
-  if (options.coordinator) {
-    auto connected = DealerSocket::connect(*options.coordinator);
-    if (!connected) return tl::unexpected("coordinator " + connected.error());
-    coordinator = std::move(*connected);
-  }
-  return NodeReactor(std::make_unique<Impl>(std::move(*clients), std::move(coordinator), options));
+  return NodeReactor(std::make_unique<Impl>(std::move(*clients), options));
 }
 
 NodeReactor::NodeReactor(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
@@ -115,7 +108,7 @@ NodeReactor& NodeReactor::operator=(NodeReactor&&) noexcept = default;
 NodeReactor::~NodeReactor() = default;
 
 std::string NodeReactor::endpoint() const { return impl_->endpoint(); }
-void NodeReactor::run(NodeHost& host) { impl_->run(host); }
+tl::expected<void, std::string> NodeReactor::run(NodeHost& host) { return impl_->run(host); }
 void NodeReactor::stop() noexcept { impl_->stop(); }
 void NodeReactor::wake() noexcept { impl_->wake(); }
 

@@ -3,6 +3,13 @@
 #include <zmq.hpp>
 
 namespace gordian::net {
+
+struct Context {
+  zmq::context_t zmq{1};
+};
+
+std::shared_ptr<Context> make_context() { return std::make_shared<Context>(); }
+
 namespace {
 
 // How long a closing socket tries to deliver what is queued.
@@ -39,7 +46,8 @@ Frame frame_of(zmq::socket_t& socket, const zmq::message_t& body) {
 
 class DealerSocket::Impl {
  public:
-  explicit Impl(const Options& options) : socket(context, zmq::socket_type::dealer) {
+  explicit Impl(const Options& options)
+      : context(options.context ? options.context : make_context()), socket(context->zmq, zmq::socket_type::dealer) {
     set_common(socket, options.send_queue, static_cast<std::int64_t>(options.message_bytes));
     socket.set(zmq::sockopt::routing_id, options.routing_id);
     socket.set(zmq::sockopt::immediate, true);  // nothing is queued for a service that is not there
@@ -47,7 +55,7 @@ class DealerSocket::Impl {
     socket.set(zmq::sockopt::reconnect_ivl_max, reconnect_max_ms);
     socket.connect(options.endpoint);
   }
-  zmq::context_t context{1};
+  std::shared_ptr<Context> context;
   zmq::socket_t socket;
 };
 

@@ -18,14 +18,19 @@ struct Frame {
   bool several = false;
 };
 
+/// What runs sockets, with a thread of its own. Those that are used together share one.
+struct Context;
+[[nodiscard]] std::shared_ptr<Context> make_context();
+
 /// A client's side: a DEALER, connected to one service.
 class DealerSocket {
  public:
   struct Options {
     std::string endpoint;
-    std::string routing_id;                ///< unique for this process; 1–255 bytes, the first not zero
-    std::size_t message_bytes = 4u << 20;  ///< larger messages from the service close the connection
-    int send_queue = 10'000;               ///< messages queued for a slow service
+    std::string routing_id;                 ///< unique for this process; 1–255 bytes, the first not zero
+    std::size_t message_bytes = 4u << 20;   ///< larger messages from the service close the connection
+    int send_queue = 10'000;                ///< messages queued for a slow service
+    std::shared_ptr<Context> context = {};  ///< none: one of its own
   };
   /// The error is a sentence about the endpoint.
   static tl::expected<DealerSocket, std::string> connect(const Options& options);

@@ -20,10 +20,10 @@ constexpr std::int64_t look_us = 100;
 
 }  // namespace
 
-Wakeup::Woken Wakeup::sleep(std::initializer_list<void*> sockets, std::int64_t until_us) const {
+Wakeup::Woken Wakeup::sleep(std::span<void* const> sockets, std::int64_t until_us) const {
   constexpr std::int64_t longest_us = 3'600'000'000;
   const auto left_us = [&] { return std::clamp<std::int64_t>(until_us - steady_now_us(), 0, longest_us); };
-  std::array<zmq::pollitem_t, 1 + sockets_max> items{};
+  std::array<zmq::pollitem_t, 1 + sockets_max> items;  // only `count` of them are used
   items[0] = {nullptr, fd_, ZMQ_POLLIN, 0};
   std::size_t count = 1;
   for (void* socket : sockets) items.at(count++) = {socket, 0, ZMQ_POLLIN, 0};

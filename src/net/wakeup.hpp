@@ -6,7 +6,6 @@
 
 #include <cerrno>
 #include <cstdint>
-#include <initializer_list>
 #include <span>
 #include <system_error>
 
@@ -34,8 +33,8 @@ class Wakeup {
   };
   /// Sleeps until one of the sockets (their ZeroMQ handles, at most `sockets_max`) has a message, somebody rings, or `until_us` on
   /// the steady clock. Stops the ringing. Only the reactor's thread.
-  [[nodiscard]] Woken sleep(std::initializer_list<void*> sockets, std::int64_t until_us) const;
-  static constexpr std::size_t sockets_max = 4;
+  [[nodiscard]] Woken sleep(std::span<void* const> sockets, std::int64_t until_us) const;
+  static constexpr std::size_t sockets_max = 256;
   /// Sleeps on the sockets' descriptors instead, so that it may be done outside the lock that guards the sockets: until one of
   /// them becomes readable, somebody rings, or `wait_us` are over.
   void sleep_on(std::span<const int> descriptors, std::int64_t wait_us) const;

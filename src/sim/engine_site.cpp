@@ -16,13 +16,14 @@ void EngineSite::start() {
       .site = SiteId(name()), .incarnation = incarnation_, .instance = instance, .engine = "simulated engine"};
   options.publish_after_us = 20'000;
   options.engine_reorders = reorders_;
-  core_ = std::make_unique<agent::AgentCore>(std::move(options), now());
+  core_ = std::make_unique<agent::AgentRouter>(std::move(options), endpoints_of(around_), now());
   connect(instance);
   log([&] { return "starts, incarnation " + std::to_string(incarnation_); });
 }
 
 void EngineSite::crash() {
   core_.reset();
+  links_.clear();
   holders_.clear();
   queue_.clear();
   disconnect();
@@ -163,7 +164,9 @@ void EngineSite::receive(NodeId from, const std::string& bytes) {
   order_.reset();
   if (const auto* abort = std::get_if<wire::Abort>(message))
     order_ = around_.observer.arriving(from, id(), incarnation_, *abort);
-  core_->receive(*message, now());
+  const auto link = links_.link(from);
+  if (!link) return;
+  core_->receive(*link, *message, now());
   take_calls(from);
 }
 
@@ -211,10 +214,14 @@ void EngineSite::carry_out(NodeId coordinator, const agent::ReorderCall& call) {
 }
 
 void EngineSite::work() {
-  for (const auto& message : core_->take_outgoing(now())) {
-    if (!std::holds_alternative<wire::Heartbeat>(message) && !std::holds_alternative<wire::Hello>(message)) ++messages_;
+  const auto transmit = [this](NodeId to, std::string bytes) { send(to, std::move(bytes)); };
+  links_.follow(around_, core_->take_link_changes(now()), transmit);
+  for (const auto& [link, message] : core_->take_outgoing(now())) {
+    const auto node = links_.node(link);
+    if (!node) continue;
+    messages_ += counts(message) ? 1 : 0;
     log([&] { return "-> coordinator: " + describe(message); });
-    for (const auto coordinator : around_.coordinators) send(coordinator, wire::encode(wire::Request(message)));
+    send(*node, wire::encode(wire::Request(message)));
   }
   (void)core_->take_upcalls();  // notes
 }

@@ -9,7 +9,8 @@
 #include <optional>
 #include <vector>
 
-#include "agent/agent_core.hpp"
+#include "agent/agent_router.hpp"
+#include "sim/coordinator_links.hpp"
 #include "sim/process.hpp"
 #include "sim/random.hpp"
 
@@ -70,7 +71,8 @@ class EngineSite : public Process {
   bool reorders_;
   Answer answer_;
   std::uint64_t incarnation_ = 0;
-  std::unique_ptr<agent::AgentCore> core_;
+  std::unique_ptr<agent::AgentRouter> core_;
+  CoordinatorLinks links_;
   std::map<std::string, Holder> holders_;
   std::vector<Waiting> queue_;  ///< in the order in which they came
   std::optional<Observer::Order> order_;

@@ -41,7 +41,7 @@ void LockSite::start() {
   agent.engine_reorders = true;
   lease::ServerOptions server{
       .site = SiteId(name()), .table = {.epoch = epoch_, .shards = 1}, .journal = journal_, .found = durable_};
-  core_ = std::make_unique<lease::NodeCore>(std::move(agent), std::move(server), time());
+  core_ = std::make_unique<lease::NodeCore>(std::move(agent), endpoints_of(around_), std::move(server), time());
   connect(instance);
   committed_ = 0;
   log([&] { return "starts, incarnation " + std::to_string(epoch_) + (journal_ ? ", with a journal" : ""); });
@@ -50,6 +50,7 @@ void LockSite::start() {
 
 void LockSite::crash() {
   core_.reset();
+  links_.clear();
   writing_.clear();
   held_.clear();
   holding_.clear();
@@ -75,17 +76,19 @@ void LockSite::receive(NodeId from, const std::string& bytes) {
 }
 
 void LockSite::obey(NodeId coordinator, const wire::ToAgent& message) {
+  const auto link = links_.link(coordinator);
+  if (!link) return;
   if (const auto* reorder = std::get_if<wire::Reorder>(&message)) {
     const auto before = core_->server().status().reordered;
-    core_->receive(message, time());
+    core_->receive(*link, message, time());
     const bool done = core_->server().status().reordered != before;
     return report(done ? around_.observer.reordered(coordinator, reorder->incident) : std::string());
   }
   const auto* abort = std::get_if<wire::Abort>(&message);
-  if (abort == nullptr) return core_->receive(message, time());
+  if (abort == nullptr) return core_->receive(*link, message, time());
   const auto order = around_.observer.arriving(coordinator, id(), epoch_, *abort);
   const auto before = core_->server().status().aborted;
-  core_->receive(message, time());
+  core_->receive(*link, message, time());
   const bool done = core_->server().status().aborted != before;
   if (done) {
     log([&] { return "carried out: " + describe(message); });
@@ -99,10 +102,14 @@ void LockSite::work() {
     core_->tick(time());
     report();
   }
-  for (const auto& message : core_->take_for_coordinator(time())) {
-    if (!std::holds_alternative<wire::Heartbeat>(message) && !std::holds_alternative<wire::Hello>(message)) ++messages_;
+  const auto transmit = [this](NodeId to, std::string bytes) { send(to, std::move(bytes)); };
+  links_.follow(around_, core_->take_link_changes(time()), transmit);
+  for (const auto& [link, message] : core_->take_for_coordinators(time())) {
+    const auto node = links_.node(link);
+    if (!node) continue;
+    messages_ += counts(message) ? 1 : 0;
     log([&] { return "-> coordinator: " + describe(message); });
-    for (const auto coordinator : around_.coordinators) send(coordinator, wire::encode(wire::Request(message)));
+    send(*node, wire::encode(wire::Request(message)));
   }
   for (const auto& note : core_->take_notes())
     if (note.level != AgentCallbacks::Level::debug) log([&] { return note.text; });

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "lease/node_core.hpp"
+#include "sim/coordinator_links.hpp"
 #include "sim/process.hpp"
 #include "sim/random.hpp"
 
@@ -43,6 +44,7 @@ class LockSite : public Process {
   bool journal_;
   Random random_;
   std::unique_ptr<lease::NodeCore> core_;
+  CoordinatorLinks links_;
 
   // On disk.
   std::uint64_t epoch_ = 0;

@@ -57,6 +57,7 @@ TEST_CASE("a status comes back as it was") {
   status.waits = 4;
   status.edges = 6;
   status.groups = 2;
+  status.members = {{"a", "tcp://h:1", true, true}, {nasty, "ipc:///x", false, false}};
   status.counters = {{"deltas", 12}, {nasty, std::numeric_limits<std::uint64_t>::max()}};
   const auto parsed = parse_status(to_json(status));
   if (!parsed) FAIL(parsed.error());

@@ -25,6 +25,7 @@ struct Program {
   double weight_locks = 1;
   bool degraded_ok = false;
   std::string conninfo;
+  std::vector<std::string> peers;
   Options options{"prog", "1.2.3", "A program."};
   std::filesystem::path file = std::filesystem::temp_directory_path() / ("config_test." + std::to_string(getpid()));
 
@@ -36,6 +37,9 @@ struct Program {
     options.add("weight_locks", weight_locks, "weight");
     options.add("degraded_ok", degraded_ok, "whether");
     options.add("conninfo", conninfo, "where");
+    options.add("peer", peers, "who else", [](const std::string& peer) {
+      return contains(peer, "=") ? std::string() : "\"" + peer + "\" was given, expected NAME=WHERE";
+    });
   }
   ~Program() {
     std::filesystem::remove(file);
@@ -91,6 +95,23 @@ TEST_CASE("a boolean is a flag that also takes a value") {
   CHECK(p.degraded_ok);
   CHECK(!p.options.parse({"--degraded-ok=false"}).exit_code);
   CHECK(!p.degraded_ok);
+}
+
+TEST_CASE("a list: a flag that is repeated, an array in the file, commas in the environment") {
+  using List = std::vector<std::string>;
+  Program p;
+  CHECK(!p.options.parse({"--peer", "a=1", "--peer=b=2", "--peer", "c=3,d=4"}).exit_code);
+  CHECK(p.peers == List{"a=1", "b=2", "c=3", "d=4"});
+  CHECK(!p.parse_file("peer = [\"x=1\", \"y=2\"]").exit_code);
+  CHECK(p.peers == List{"x=1", "y=2"});
+  setenv("GORDIAN_PEER", "e=1, f=2", 1);
+  const auto shown = p.parse_file("peer = [\"x=1\"]", {"--print-config"});
+  CHECK(contains(shown.out, "peer = \"e=1, f=2\"  # environment GORDIAN_PEER"));
+  unsetenv("GORDIAN_PEER");
+  CHECK(!p.parse_file("peer = \"e=1, f=2\"").exit_code);
+  CHECK(p.peers == List{"e=1", "f=2"});
+  CHECK(contains(p.options.parse({"--peer", "a=1", "--peer", "b"}).err, "--peer: \"b\" was given, expected NAME=WHERE"));
+  CHECK(contains(p.parse_file("peer = [1]").err, "peer: array was given, expected an array of strings"));
 }
 
 TEST_CASE("a bad file is refused with file, line, key and what was expected") {

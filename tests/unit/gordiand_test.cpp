@@ -6,6 +6,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "gordiand/members.hpp"
 #include "gordiand/recorder.hpp"
 #include "incidents.hpp"
 #include "trace/replay.hpp"
@@ -29,9 +30,10 @@ struct Recording {
     return *std::move(made);
   }
   void wait(const char* site, std::uint64_t sequence, const char* waiter, std::vector<Blocker> blockers,
-            const char* resource) {
-    recorder.applied(
-        {SiteId(site), wire::WaitChange{sequence, Wait{TxnId(waiter), std::move(blockers), resource, "X"}}});
+            const char* resource, std::uint32_t need = 0) {
+    Wait wait{TxnId(waiter), std::move(blockers), resource, "X"};
+    wait.need = need;
+    recorder.applied({SiteId(site), wire::WaitChange{sequence, std::move(wait)}});
   }
   void end(const char* site, std::uint64_t sequence) {
     recorder.applied({SiteId(site), wire::EndWaitChange{sequence}});
@@ -83,15 +85,17 @@ TEST_CASE("two waits of one transaction for one resource stay two") {
                      });
 }
 
-TEST_CASE("what the detector leaves out is not recorded") {
+TEST_CASE("who is queued ahead is recorded as such, and how many are needed; of a wait for all, who gives a lock back is left out") {
   Recording r;
   r.wait("a", 1, "T1", {{TxnId("T2"), Kind::soft}, hard("T1")}, "row");
-  CHECK(r.lines().empty());
   r.wait("a", 1, "T1", {{TxnId("T2"), Kind::soft}, hard("T3")}, "row");
   r.wait("a", 1, "T1", {{TxnId("T2"), Kind::dotted}}, "row");
+  r.wait("a", 2, "T4", {{TxnId("T5"), Kind::dotted}, {TxnId("T6"), Kind::dotted}}, "quorum", 1);
   CHECK(r.lines() == std::vector<std::string>{
-                         R"({"op":"wait","txn":"T1","for":["T3"],"site":"a","resource":"row","mode":"X"})",
+                         R"({"op":"wait","txn":"T1","for":[],"behind":["T2"],"site":"a","resource":"row","mode":"X"})",
+                         R"({"op":"wait","txn":"T1","for":["T3"],"behind":["T2"],"site":"a","resource":"row","mode":"X"})",
                          R"({"op":"unwait","txn":"T1","site":"a","resource":"row"})",
+                         R"({"op":"wait","txn":"T4","for":["T5","T6"],"site":"a","resource":"quorum","need":1,"kind":"dotted","mode":"X"})",
                      });
 }
 
@@ -180,4 +184,36 @@ TEST_CASE("an earlier recording is kept, and a place that cannot be written is r
   CHECK(fs::file_size(r.file.string() + ".previous") == size);
   CHECK(r.lines().empty());
   CHECK(!Recorder::create(r.file / "below", "youngest"));
+}
+
+TEST_CASE("every member makes the same map of the same list, with or without itself in it") {
+  const auto a = member_map({"a", {"c=tcp://h:3", "b=tcp://h:2"}, "tcp://h:1", "", 4});
+  REQUIRE(a.has_value());
+  CHECK(a->version == 4);
+  REQUIRE(a->members.size() == 3);
+  CHECK(a->members[0] == wire::Member{"a", "tcp://h:1"});
+  CHECK(*a == member_map({"b", {"a=tcp://h:1", "b=tcp://h:2", "c=tcp://h:3"}, "tcp://0.0.0.0:2", "", 4}));
+  CHECK(*a == member_map({"c", {"b=tcp://h:2", "a=tcp://h:1"}, "tcp://*:3", "tcp://h:3", 4}));
+  CHECK(member_map({"", {}, "tcp://h:1", "", 1})->members.empty());
+}
+
+TEST_CASE("a list of members that cannot be used says what is wrong") {
+  const auto wrong = [](const MemberSettings& settings) {
+    const auto map = member_map(settings);
+    REQUIRE_FALSE(map.has_value());
+    return map.error();
+  };
+  CHECK(wrong({"", {"b=tcp://h:2"}, "tcp://h:1"}).find("give the one they know it by with --member") != std::string::npos);
+  CHECK(wrong({"a", {"b"}, "tcp://h:1"}) == "peer: \"b\" was given, expected NAME=ENDPOINT such as b=tcp://10.0.0.2:7410");
+  CHECK(wrong({"a", {"b=h:2"}, "tcp://h:1"}) == "peer b: \"h:2\" was given, expected tcp://ADDRESS:PORT or ipc:///PATH");
+  CHECK(wrong({"a", {"b=tcp://h:2", "b=tcp://h:3"}, "tcp://h:1"}) == "peer: b was given twice");
+  CHECK(wrong({"a", {"b=tcp://h:2", "c=tcp://h:2"}, "tcp://h:1"}) == "peer: b and c have one endpoint, tcp://h:2");
+  CHECK(wrong({"a", {"b=tcp://h:2"}, "tcp://127.0.0.1:*"}).starts_with("advertise: others cannot reach"));
+  CHECK(wrong({"a", {"a=tcp://h:1", "b=tcp://h:2"}, "tcp://*:1", "tcp://g:1"}).starts_with("advertise: \"tcp://g:1\""));
+  CHECK(wrong({"a b", {"b=tcp://h:2"}, "tcp://h:1"}).starts_with("member: \"a b\" was given"));
+  MemberSettings many{"m", {}, "tcp://h:1"};
+  for (int i = 0; i < 64; ++i) many.peers.push_back("p" + std::to_string(i) + "=tcp://h:" + std::to_string(i + 2));
+  CHECK(wrong(many) == "peer: 65 members, at most 64 may share a graph");
+  many.peers.pop_back();
+  CHECK(member_map(many).has_value());
 }

@@ -44,6 +44,17 @@ TEST_CASE("a degraded status says so first, and which sites are away") {
   CHECK(contains(text, "paris\\x0a\\x1b[2J  missing   -           0      never       -"));
   CHECK(contains(text, "deltas   12\n"));
   CHECK(contains(status_text(StatusView{}), "no site has reported yet"));
+  CHECK(!contains(text, "COORDINATOR"));
+}
+
+TEST_CASE("the status shows the coordinators that share the graph, and who is away") {
+  StatusView status = two_sites();
+  status.members = {{"a", "tcp://h:1", true, true}, {"b", "tcp://h:2", false, false}};
+  const std::string text = status_text(status);
+  INFO(text);
+  CHECK(text.starts_with("AWAY: coordinator b at tcp://h:2;"));
+  CHECK(contains(text, "a (asked)    alive  tcp://h:1\n"));
+  CHECK(contains(text, "b            away   tcp://h:2\n"));
 }
 
 TEST_CASE("deadlocks are one line each") {

@@ -5,10 +5,10 @@ be killed). Nothing here sleeps for a fixed time to wait for something: wait_unt
 """
 
 from .client import Client
-from .gordian import Gordian, Gordiand, LockAgent, PostgresAgent
+from .gordian import Cluster, Gordian, Gordiand, LockAgent, PostgresAgent
 from .lock_peer import LockPeer
 from .postgres import PostgresServer
 from .program import Program, cpu_seconds
 from .wait import wait_until
 
-__all__ = ["Client", "Gordian", "Gordiand", "LockAgent", "LockPeer", "PostgresAgent", "PostgresServer", "Program", "cpu_seconds", "wait_until"]
+__all__ = ["Client", "Cluster", "Gordian", "Gordiand", "LockAgent", "LockPeer", "PostgresAgent", "PostgresServer", "Program", "cpu_seconds", "wait_until"]

@@ -2,8 +2,11 @@
 
 import contextlib
 import json
+import pathlib
+import shutil
 import sqlite3
 import subprocess
+import tempfile
 
 from .program import Program, binary
 from .wait import wait_until
@@ -98,6 +101,64 @@ class Gordiand(Listener):
             return [name for name in (*incidents, *sites) if name not in known]
 
         wait_until(lambda: not missing(), 10, lambda: f"the history has {missing()}", 0.02)
+
+
+class Cluster:
+    """`size` coordinators that share the graph, named m0, m1, …: `with Cluster(3) as cluster:`. They listen on ipc endpoints
+    in a folder of their own, so that each can be told of the others before any of them runs."""
+
+    def __init__(self, size, *arguments, start=True):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="gordian-cluster-"))
+        self.names = [f"m{number}" for number in range(size)]
+        self.arguments = arguments
+        self.members = {}
+        self._start = start
+
+    def endpoint(self, name):
+        return f"ipc://{self.folder}/{name}"
+
+    @property
+    def coordinator(self):
+        """What an agent is told: some of them, as a list."""
+        return ",".join(self.endpoint(name) for name in self.names[:2])
+
+    def start(self, name, *more):
+        """Starts it, or starts it again, with the history it had."""
+        if name in self.members:
+            self.members[name].close()
+        peers = [argument for other in self.names for argument in ("--peer", f"{other}={self.endpoint(other)}")]
+        self.members[name] = Gordiand("--member", name, *peers, *self.arguments, *more, listen=self.endpoint(name),
+                                      history=str(self.folder / f"{name}.db"))
+        return self.members[name].start()
+
+    def status(self, name):
+        return self.members[name].cli.status()
+
+    def wait_until_alive(self, timeout=15.0):
+        """Until each of them hears all others."""
+        wait_until(lambda: all(member["alive"] for name in self.names for member in self.status(name)["members"]), timeout,
+                   lambda: {name: self.status(name)["members"] for name in self.names}, 0.02)
+
+    def wait_for_sites(self, *sites, timeout=15.0):
+        for name in self.names:
+            self.members[name].cli.wait_for_sites(*sites, timeout=timeout)
+
+    def incidents(self):
+        """Of all members: {member: [incident, …]}"""
+        return {name: self.members[name].cli.deadlocks()["incidents"] for name in self.names}
+
+    def __enter__(self):
+        for name in self.names if self._start else []:
+            self.start(name)
+        return self
+
+    def __exit__(self, *_):
+        try:
+            with contextlib.ExitStack() as stack:  # so that all are stopped, even if one ends badly
+                for member in self.members.values():
+                    stack.push(member.__exit__)
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class PostgresAgent(Program):
