@@ -229,8 +229,8 @@ std::string per(std::uint64_t messages, std::uint64_t deadlocks) {
 
 void print_table(const Many& many, std::ostream& out) {
   Table table;
-  table.add({"faults", "runs", "failed", "steps", "deadlocks", "incidents", "victims", "reorders", "msgs/deadlock", "committed",
-             "lost", "duplicated", "partitions", "crashes", "pauses"});
+  table.add({"faults", "runs", "failed", "steps", "deadlocks", "incidents", "victims", "reorders", "msgs/deadlock",
+             "committed", "lost", "duplicated", "partitions", "crashes", "pauses"});
   Sum total;
   const auto row = [&](const std::string& name, const Sum& sum) {
     const auto& all = sum.all;

@@ -1,5 +1,6 @@
 #include "sim/coordinator_process.hpp"
 
+#include "sim/coordinator_links.hpp"
 #include "sim/describe.hpp"
 #include "wire/codec.hpp"
 
@@ -13,7 +14,7 @@ void CoordinatorProcess::start() {
   if (around_.coordinators.size() > 1) {
     options.member = name();
     options.map.version = 1;
-    for (const auto& member : around_.coordinator_names) options.map.members.push_back({member, "sim://" + member});
+    for (const auto& member : around_.coordinator_names) options.map.members.push_back({member, endpoint_of(member)});
   }
   told_ = 0;
   coordinator_ = std::make_unique<coordinator::Coordinator>(std::move(options), time());

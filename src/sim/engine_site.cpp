@@ -16,7 +16,7 @@ void EngineSite::start() {
       .site = SiteId(name()), .incarnation = incarnation_, .instance = instance, .engine = "simulated engine"};
   options.publish_after_us = 20'000;
   options.engine_reorders = reorders_;
-  core_ = std::make_unique<agent::AgentRouter>(std::move(options), links_.endpoints(), now());
+  core_ = std::make_unique<agent::AgentRouter>(std::move(options), endpoints_of(around_), now());
   connect(instance);
   log([&] { return "starts, incarnation " + std::to_string(incarnation_); });
 }
@@ -164,8 +164,8 @@ void EngineSite::receive(NodeId from, const std::string& bytes) {
   order_.reset();
   if (const auto* abort = std::get_if<wire::Abort>(message))
     order_ = around_.observer.arriving(from, id(), incarnation_, *abort);
-  const auto link = links_.from(from);
-  if (!link) return;  // it was hung up
+  const auto link = links_.link(from);
+  if (!link) return;
   core_->receive(*link, *message, now());
   take_calls(from);
 }
@@ -214,11 +214,14 @@ void EngineSite::carry_out(NodeId coordinator, const agent::ReorderCall& call) {
 }
 
 void EngineSite::work() {
-  links_.change(core_->take_link_changes(now()));
+  const auto transmit = [this](NodeId to, std::string bytes) { send(to, std::move(bytes)); };
+  links_.follow(around_, core_->take_link_changes(now()), transmit);
   for (const auto& [link, message] : core_->take_outgoing(now())) {
-    if (!std::holds_alternative<wire::Heartbeat>(message) && !std::holds_alternative<wire::Hello>(message)) ++messages_;
+    const auto node = links_.node(link);
+    if (!node) continue;
+    messages_ += counts(message) ? 1 : 0;
     log([&] { return "-> coordinator: " + describe(message); });
-    send(links_.to(link), wire::encode(wire::Request(message)));
+    send(*node, wire::encode(wire::Request(message)));
   }
   (void)core_->take_upcalls();  // notes
 }

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "agent/agent_router.hpp"
-#include "sim/links.hpp"
+#include "sim/coordinator_links.hpp"
 #include "sim/process.hpp"
 #include "sim/random.hpp"
 
@@ -31,7 +31,7 @@ class EngineSite : public Process {
   using Answer = std::function<void(const EngineRequest& request, const std::string& incident)>;
 
   EngineSite(Surroundings& around, NodeId id, std::string name, bool reorders, Answer answer)
-      : Process(around, id, std::move(name)), links_(around), reorders_(reorders), answer_(std::move(answer)) {}
+      : Process(around, id, std::move(name)), reorders_(reorders), answer_(std::move(answer)) {}
 
   void start() override;
   void crash() override;
@@ -68,11 +68,11 @@ class EngineSite : public Process {
   void carry_out(NodeId coordinator, const agent::AbortCall& call);
   void carry_out(NodeId coordinator, const agent::ReorderCall& call);
 
-  Links links_;
   bool reorders_;
   Answer answer_;
   std::uint64_t incarnation_ = 0;
   std::unique_ptr<agent::AgentRouter> core_;
+  CoordinatorLinks links_;
   std::map<std::string, Holder> holders_;
   std::vector<Waiting> queue_;  ///< in the order in which they came
   std::optional<Observer::Order> order_;

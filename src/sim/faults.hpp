@@ -46,6 +46,8 @@ struct Faults {
   /// How long a deadlock whose parties are reachable may stand. Initiation (publish_after), the messages of a confirmation
   /// and an order, and, where messages are lost, what it takes to notice and to ask again.
   std::int64_t miss_bound_us = 2'000'000;
+
+  friend bool operator==(const Faults&, const Faults&) = default;
 };
 
 /// All presets, in the order in which seeds take them.

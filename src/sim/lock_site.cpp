@@ -41,7 +41,7 @@ void LockSite::start() {
   agent.engine_reorders = true;
   lease::ServerOptions server{
       .site = SiteId(name()), .table = {.epoch = epoch_, .shards = 1}, .journal = journal_, .found = durable_};
-  core_ = std::make_unique<lease::NodeCore>(std::move(agent), links_.endpoints(), std::move(server), time());
+  core_ = std::make_unique<lease::NodeCore>(std::move(agent), endpoints_of(around_), std::move(server), time());
   connect(instance);
   committed_ = 0;
   log([&] { return "starts, incarnation " + std::to_string(epoch_) + (journal_ ? ", with a journal" : ""); });
@@ -76,8 +76,8 @@ void LockSite::receive(NodeId from, const std::string& bytes) {
 }
 
 void LockSite::obey(NodeId coordinator, const wire::ToAgent& message) {
-  const auto link = links_.from(coordinator);
-  if (!link) return;  // it was hung up
+  const auto link = links_.link(coordinator);
+  if (!link) return;
   if (const auto* reorder = std::get_if<wire::Reorder>(&message)) {
     const auto before = core_->server().status().reordered;
     core_->receive(*link, message, time());
@@ -102,11 +102,14 @@ void LockSite::work() {
     core_->tick(time());
     report();
   }
-  links_.change(core_->take_link_changes(time()));
+  const auto transmit = [this](NodeId to, std::string bytes) { send(to, std::move(bytes)); };
+  links_.follow(around_, core_->take_link_changes(time()), transmit);
   for (const auto& [link, message] : core_->take_for_coordinators(time())) {
-    if (!std::holds_alternative<wire::Heartbeat>(message) && !std::holds_alternative<wire::Hello>(message)) ++messages_;
+    const auto node = links_.node(link);
+    if (!node) continue;
+    messages_ += counts(message) ? 1 : 0;
     log([&] { return "-> coordinator: " + describe(message); });
-    send(links_.to(link), wire::encode(wire::Request(message)));
+    send(*node, wire::encode(wire::Request(message)));
   }
   for (const auto& note : core_->take_notes())
     if (note.level != AgentCallbacks::Level::debug) log([&] { return note.text; });

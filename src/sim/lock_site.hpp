@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "lease/node_core.hpp"
-#include "sim/links.hpp"
+#include "sim/coordinator_links.hpp"
 #include "sim/process.hpp"
 #include "sim/random.hpp"
 
@@ -17,7 +17,7 @@ void remember(lease::Durable& durable, const lease::Record& record);
 class LockSite : public Process {
  public:
   LockSite(Surroundings& around, NodeId id, std::string name, bool journal, Random random)
-      : Process(around, id, std::move(name)), links_(around), journal_(journal), random_(random) {}
+      : Process(around, id, std::move(name)), journal_(journal), random_(random) {}
 
   void start() override;
   void crash() override;
@@ -41,10 +41,10 @@ class LockSite : public Process {
   void commit();
   void answer_clients();
 
-  Links links_;
   bool journal_;
   Random random_;
   std::unique_ptr<lease::NodeCore> core_;
+  CoordinatorLinks links_;
 
   // On disk.
   std::uint64_t epoch_ = 0;

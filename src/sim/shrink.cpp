@@ -1,7 +1,5 @@
 #include "sim/shrink.hpp"
 
-#include <algorithm>
-
 namespace gordian::sim {
 namespace {
 
@@ -25,7 +23,11 @@ class Shrinking {
  private:
   bool try_without(const std::string& kind) {
     auto options = best_.options;
-    if (std::find(options.without.begin(), options.without.end(), kind) != options.without.end()) return false;
+    auto faults = preset(options.faults).value();
+    for (const auto& gone : options.without) (void)leave_out(faults, gone);
+    const auto before = faults;
+    (void)leave_out(faults, kind);
+    if (faults == before) return false;  // there is none of it
     options.without.push_back(kind);
     return take(std::move(options));
   }
