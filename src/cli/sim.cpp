@@ -23,7 +23,7 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr int fine = 0, answer_is_no = 1, bad_input = 2;
-constexpr std::size_t coordinators_max = 1;  // until an agent keeps a session with each of several
+constexpr std::size_t coordinators_max = 64;
 constexpr unsigned jobs_max = 256;
 
 std::optional<std::uint64_t> number(std::string_view text) {
@@ -72,7 +72,7 @@ std::string complaint(SimOptions& options) {
     options.run.without.push_back(kind);
   }
   if (options.run.coordinators < 1 || options.run.coordinators > coordinators_max)
-    return "--coordinators: this version simulates one";
+    return "--coordinators: expected 1 to " + std::to_string(coordinators_max);
   if (options.jobs < 1 || options.jobs > jobs_max) return "--jobs: expected 1 to " + std::to_string(jobs_max);
   return {};
 }

@@ -4,13 +4,11 @@
 #include <utility>
 
 namespace gordian::sim {
-namespace {
 
-std::string name_of(NodeId coordinator, const std::string& incident) {
-  return std::to_string(coordinator) + "/" + incident;
+/// Coordinators that share the graph give names that are different everywhere, and hand orders to each other.
+std::string Observer::name_of(NodeId coordinator, const std::string& incident) const {
+  return coordinators_.size() > 1 ? incident : std::to_string(coordinator) + "/" + incident;
 }
-
-}  // namespace
 
 Observer::Observer(const Scheduler& clock, const Faults& faults, Log& log, std::vector<NodeId> coordinators,
                    std::vector<std::string> names)

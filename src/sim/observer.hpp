@@ -120,6 +120,7 @@ class Observer {
     std::map<TxnId, Micros> aborted{};  ///< victim → when last, where it waited
     std::set<std::pair<TxnId, NodeId>> aborted_at{};
   };
+  [[nodiscard]] std::string name_of(NodeId coordinator, const std::string& incident) const;
   void check_candidate(const coordinator::Incident& incident, const Known& known, const std::string& name);
   void check_victims(const coordinator::Incident& incident, const Known& known, const std::string& name);
   /// What ended the first edge of the incident that ended after it was found: nothing (all stand), an order of that
