@@ -23,8 +23,11 @@ if(GORDIAN_SANITIZE)
     -fno-sanitize-recover=all)
   target_link_options(gordian_options INTERFACE -fsanitize=${GORDIAN_SANITIZE})
 endif()
+if(GORDIAN_FUZZ)
+  target_compile_options(gordian_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 # g++ 12 reports false positives of this one through inlined library code when optimising or instrumenting.
-target_compile_options(gordian_options INTERFACE -Wno-error=maybe-uninitialized)
+target_compile_options(gordian_options INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-error=maybe-uninitialized>)
 
 # gordian_room(NAME SOURCES ... [PUBLIC targets...] [PRIVATE targets...])
 function(gordian_room name)

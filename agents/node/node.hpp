@@ -1,4 +1,4 @@
-// A node: the lock server, its reports to the coordinator, and its journal, on one reactor thread.
+// A node: the core of a lock agent with its sockets, its journal and its log, on one reactor thread.
 #pragma once
 
 #include <cstdint>
@@ -7,9 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "agent/agent_router.hpp"
-#include "agent/table_reporter.hpp"
-#include "lease/lock_server.hpp"
+#include "lease/node_core.hpp"
 #include "net/node_reactor.hpp"
 #include "node/journal.hpp"
 #include "node/options.hpp"
@@ -24,14 +22,14 @@ struct Failpoint {
 };
 
 /// Not thread-safe: everything runs on the reactor's thread.
-class Node : private net::NodeHost, private agent::ReportSink {
+class Node : private net::NodeHost {
  public:
   Node(const Settings& settings, const store::LockState::Start& start, Journal& journal, std::string instance,
        std::shared_ptr<spdlog::logger> log, Failpoint failpoint);
 
   /// Serves until the reactor is stopped.
   [[nodiscard]] tl::expected<void, std::string> run(net::NodeReactor& reactor) { return reactor.run(*this); }
-  [[nodiscard]] bool holds_nothing() const { return server_.holds_nothing(); }
+  [[nodiscard]] bool holds_nothing() const { return core_.server().holds_nothing(); }
 
  private:
   // NodeHost
@@ -42,24 +40,12 @@ class Node : private net::NodeHost, private agent::ReportSink {
   void garbled(const std::string& what) override;
   void work(net::NodeSender& out) override;
   std::int64_t next_due_us() override;
-  std::vector<agent::LinkChange> link_changes(std::int64_t now_us) override { return agent_.take_link_changes(now_us); }
-  std::vector<agent::LinkMessage> farewells() override { return agent_.farewells(); }
+  std::vector<agent::LinkChange> link_changes(std::int64_t now_us) override;
+  std::vector<agent::LinkMessage> farewells() override { return core_.agent().farewells(); }
 
-  // ReportSink
-  std::optional<WaitHandle> begin_wait(Wait wait) override;
-  void end_wait(WaitHandle wait) override { agent_.end_wait(wait); }
-  std::optional<GroupHandle> begin_group(std::string resource, std::string mode, Kind kind) override;
-  void join_group(GroupHandle group, const TxnId& txn) override { agent_.join_group(group, txn); }
-  void leave_group(GroupHandle group, const TxnId& txn) override { agent_.leave_group(group, txn); }
-  void end_group(GroupHandle group) override { agent_.end_group(group); }
-  void named(const TxnId& txn) override;
-
-  void carry_out_orders();
-  void carry_out(const agent::AbortCall& call);
-  void carry_out(const agent::ReorderCall& call);
+  void log_notes();
   void send_to_clients(net::NodeSender& out);
   void check_failpoint(const wire::ToLockClient& message);
-  void complain(const AgentError& error);
   tl::expected<std::string, std::string> unlock_by_force(const std::string& argument);
 
   const Settings settings_;
@@ -68,12 +54,8 @@ class Node : private net::NodeHost, private agent::ReportSink {
   Journal& journal_;
   Failpoint failpoint_;
   std::uint64_t granted_ = 0;
-  ModeMatrix modes_;
-  agent::AgentRouter agent_;
-  agent::TableReporter reporter_;
-  lease::LockServer server_;
+  lease::NodeCore core_;
   std::deque<lease::Outgoing> held_;  ///< messages, some of which wait for the journal
-  std::string last_complaint_;
 };
 
 }  // namespace gordian::node

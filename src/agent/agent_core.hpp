@@ -244,6 +244,7 @@ class AgentCore {
   template <class Order>
   void remember_done(const Order& order);
   [[nodiscard]] bool order_applies(const wire::Abort& order) const;
+  void end_wait_of(const wire::Abort& order);
   [[nodiscard]] bool order_applies(const wire::Reorder& order) const;
   void take_from_behind(std::uint64_t sequence, const TxnId& ahead);
   void go_offline(std::int64_t now_us, std::int64_t retry_after_us);

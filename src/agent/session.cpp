@@ -125,11 +125,23 @@ void AgentCore::answer(const wire::Confirm& question) {
 
 // --- Orders ---
 
+// Mutations are compiled by tests/sim only: what they switch off must be missed there.
 bool AgentCore::order_applies(const wire::Abort& order) const {
+#ifdef GORDIAN_MUTATION_WAIT_ID  // by transaction
+  const auto victim = txns_.find(order.victim);
+  if (order.role == wire::Abort::Role::waiting) return victim != txns_.end() && !victim->second.waits.empty();
+#endif
+#ifdef GORDIAN_MUTATION_ABORT_CONDITION
+  if (order.role == wire::Abort::Role::waiting) return true;
+#endif
   if (const auto* other = elsewhere(order.sequence)) return other->order_applies(order);
   const auto it = waits_.find(order.sequence);
   if (it == waits_.end()) return false;
-  if (order.role == wire::Abort::Role::waiting) return it->second.wait.waiter == order.victim;
+  if (order.role == wire::Abort::Role::waiting) {
+    if (it->second.wait.waiter != order.victim) return false;
+    const auto blocker = TxnId::parse(order.blocker);  // none is named when the order frees a further branch
+    return !blocker || stands({order.sequence, *blocker, order.since});
+  }
   return it->second.edges.contains(order.victim) || blocks_by_group(it->second, order.victim, next_number());
 }
 
@@ -174,7 +186,8 @@ void AgentCore::remember_done(const Order& order) {
 void AgentCore::on(const wire::Abort& m, std::int64_t) {
   if (answered_already(m, "abort order")) return;
   // An order given again may be about a wait that the first attempt ended without freeing the locks: the engine knows.
-  if (m.attempt == 0 && !order_applies(m)) {
+  const bool for_the_engine = m.attempt > 0 && !waits_.contains(m.sequence) && elsewhere(m.sequence) == nullptr;
+  if (!for_the_engine && !order_applies(m)) {
     ++counters_.aborts_stale;
     replies_.emplace_back(answer_to(m.order, wire::Aborted::Outcome::stale, "the wait is over"));
     return;
@@ -182,6 +195,9 @@ void AgentCore::on(const wire::Abort& m, std::int64_t) {
   AbortCall call{next_ticket(),
                  {m.incident, m.victim, WaitHandle{m.sequence}, static_cast<AbortOrder::Role>(m.role),
                   static_cast<unsigned>(m.attempt), std::chrono::milliseconds(m.grace_ms), m.reason}};
+#ifdef GORDIAN_MUTATION_WAIT_ID
+  if (m.role == wire::Abort::Role::waiting) call.order.wait = WaitHandle{*txns_.at(m.victim).waits.begin()};
+#endif
   ordered_.emplace(call.ticket, m);
   upcalls_.emplace_back(std::move(call));
 }
@@ -228,6 +244,13 @@ void AgentCore::answer_reorder(std::uint64_t ticket, wire::Aborted::Outcome outc
   replies_.emplace_back(answer_to(order.mapped().order, outcome, std::move(text)));
 }
 
+void AgentCore::end_wait_of(const wire::Abort& order) {
+  if (order.role != wire::Abort::Role::waiting) return;
+  if (auto* const other = elsewhere(order.sequence)) return other->end_wait_of(order);
+  const auto wait = waits_.find(order.sequence);
+  if (wait != waits_.end() && wait->second.wait.waiter == order.victim) end_wait(WaitHandle{order.sequence});
+}
+
 void AgentCore::answer_abort(std::uint64_t ticket, wire::Aborted::Outcome outcome, std::string text) {
   const auto order = ordered_.extract(ticket);
   if (!order) return;
@@ -236,10 +259,7 @@ void AgentCore::answer_abort(std::uint64_t ticket, wire::Aborted::Outcome outcom
       ++counters_.aborts_done;
       remember_done(order.mapped());
       // The engine may report the wait's end later; for the coordinator it is over now.
-      if (order.mapped().role == wire::Abort::Role::waiting && order_applies(order.mapped())) {
-        auto* const other = elsewhere(order.mapped().sequence);
-        (other == nullptr ? *this : *other).end_wait(WaitHandle{order.mapped().sequence});
-      }
+      end_wait_of(order.mapped());
       break;
     case wire::Aborted::Outcome::stale: ++counters_.aborts_stale; break;
     case wire::Aborted::Outcome::failed:

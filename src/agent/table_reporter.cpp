@@ -13,6 +13,11 @@ std::optional<TableReporter::TableWait> TableReporter::find(WaitHandle wait) con
   return it == by_handle_.end() ? std::nullopt : std::optional(it->second);
 }
 
+std::optional<WaitHandle> TableReporter::reported_as(WaitNumber wait) const {
+  const auto it = waits_.find(key(wait));
+  return it == waits_.end() ? std::nullopt : it->second.handle;
+}
+
 std::optional<GroupHandle> TableReporter::holder_group(Resource& at, const std::string& resource, Mode mode) {
   auto& group = at.holders[index(mode)];
   if (!group) group = sink_.begin_group(resource, std::string(modes_.name(mode)), Kind::hard);

@@ -40,6 +40,8 @@ class TableReporter : public WaitObserver {
     std::string resource;
   };
   [[nodiscard]] std::optional<TableWait> find(WaitHandle wait) const;
+  /// The other way round: none if it is over, or was not reported.
+  [[nodiscard]] std::optional<WaitHandle> reported_as(WaitNumber wait) const;
   /// Waits that were not reported: of calls for some of several resources, or over the agent's limits.
   [[nodiscard]] std::uint64_t left_out() const { return left_out_; }
 

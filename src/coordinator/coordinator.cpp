@@ -84,7 +84,7 @@ class Coordinator::Impl {
       const auto heard_ms =
           site.incarnation == 0 ? 0.0 : static_cast<double>(now.steady_us - site.last_heard_us) / 1000.0;
       view.sites.push_back({id, site.engine, site.label, site.software, site.state, site.incarnation, site.applied,
-                            heard_ms, site.waits.size(), site.resolve_local_deadlocks});
+                            heard_ms, graph_.wait_count(site.slot), site.resolve_local_deadlocks});
     }
     view.txns = graph_.vertex_count() - graph_.group_count();
     view.groups = graph_.group_count();
@@ -103,20 +103,18 @@ class Coordinator::Impl {
     std::set<TxnId> named;
     for (const auto& [id, site] : sites_.all()) {
       std::set<std::uint64_t> groups;
-      std::vector<std::uint64_t> sequences;
-      for (const auto& [sequence, standing] : site.waits) sequences.push_back(sequence);
-      std::sort(sequences.begin(), sequences.end());
-      for (const auto sequence : sequences) {
+      for (const auto sequence : graph_.sequences(site.slot)) {
         if (view.waits.size() >= limit) {
           view.truncated = true;
           break;
         }
-        const auto& standing = site.waits.at(sequence);
-        const auto age_ms = static_cast<double>(now.steady_us - standing.began_us) / 1000.0;
-        view.waits.push_back({{id, site.incarnation, sequence}, standing.wait, age_ms});
-        named.insert(standing.wait.waiter);
-        for (const auto& b : standing.wait.blockers) named.insert(b.txn);
-        for (const auto group : standing.wait.groups) groups.insert(static_cast<std::uint64_t>(group));
+        const graph::WaitRef ref{site.slot, sequence};
+        const auto age_ms = static_cast<double>(now.steady_us - sites_.find(ref)->began_us) / 1000.0;
+        const auto& wait =
+            view.waits.emplace_back(WaitView{{id, site.incarnation, sequence}, sites_.wait(ref), age_ms}).wait;
+        named.insert(wait.waiter);
+        for (const auto& b : wait.blockers) named.insert(b.txn);
+        for (const auto group : wait.groups) groups.insert(static_cast<std::uint64_t>(group));
       }
       for (const auto number : groups) {
         if (!site.groups.contains(number)) continue;  // over a limit

@@ -16,7 +16,7 @@ std::int64_t us(std::chrono::milliseconds ms) { return std::chrono::microseconds
 /// A start of its own numbers its probes above those of the starts before.
 detect::EdgeChaser::Options chasing(const Options& options) {
   auto chasing = options.chasing;
-  chasing.first_round = options.instance << 20;
+  chasing.first_round = first_number(options.instance);
   return chasing;
 }
 
@@ -51,7 +51,8 @@ Gathering::Gathering(const Options& options, const graph::WaitForGraph& graph, c
       peers_(peers),
       out_(out),
       names_(sites),
-      chaser_(graph, names_, options.map, peers.self(), chasing(options)) {}
+      chaser_(graph, names_, options.map, peers.self(), chasing(options)),
+      last_round_(first_number(options.instance)) {}
 
 void Gathering::follow(const std::vector<Touched>& touched, Time now) {
   if (peers_.alone()) return;

@@ -86,7 +86,7 @@ class Gathering {
   Names names_;
   detect::EdgeChaser chaser_;
   std::map<std::uint64_t, Round> rounds_;
-  std::uint64_t last_round_ = 0;
+  std::uint64_t last_round_;
   std::vector<Later> later_;
   std::vector<Evidence> evidence_;
 };

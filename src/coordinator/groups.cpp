@@ -111,9 +111,10 @@ void Sites::end_group(Site& site, std::uint64_t group) {
 std::uint64_t Sites::edge_number(graph::WaitRef ref, const TxnId& blocker) const {
   const auto& standing = *find(ref);
   auto number = standing.number;
-  for (const auto handle : standing.wait.groups) {
+  for (const auto e : graph_.edges(*graph_.find_wait(ref))) {
+    if (!graph_.is_group(graph_.target(e))) continue;
     const auto& groups = by_slot_[ref.site]->groups;
-    const auto group = groups.find(number_of(handle));
+    const auto group = groups.find(graph_.group(graph_.target(e)).number);
     if (group == groups.end()) continue;
     const auto member = group->second.members.find(blocker);
     if (member != group->second.members.end()) number = std::max(number, member->second);

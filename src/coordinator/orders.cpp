@@ -71,7 +71,7 @@ Incident Resolution::describe(const Pending& pending, const detect::Victims& cho
     IncidentEdge edge{e.waiter, e.blocker, {site.id, site.incarnation, e.sequence}, {}, {}, {}, 0, e.kind};
     const auto remote = pending.details.find({e.site, e.sequence});
     if (const auto* standing = sites_.find({e.site, e.sequence}); standing != nullptr) {
-      edge.resource = standing->wait.resource, edge.mode = standing->wait.mode, edge.detail = standing->wait.detail;
+      edge.resource = standing->resource(), edge.mode = standing->mode(), edge.detail = standing->detail();
       edge.age_ms = static_cast<double>(now.steady_us - standing->began_us) / 1000.0;
     } else if (remote != pending.details.end()) {
       const auto& detail = remote->second;
@@ -102,6 +102,7 @@ void Resolution::open_case(std::uint64_t confirm, Pending pending, Time now) {
                               .found = pending.found,
                               .waits = touched_by(pending.candidate),
                               .seen = sites_.seen_sequences(),
+                              .asked_since = pending.asked_since,
                               .confirm = confirm});
   keep(std::move(incident));
   if (!chosen.reorder.empty()) {
@@ -151,7 +152,9 @@ void Resolution::order_aborts(std::uint64_t number, const detect::Candidate& can
   for (const auto& victim : chosen.victims) {
     std::set<graph::WaitRef> waits;
     for (const auto& e : candidate.edges) {
-      if (e.waiter == victim) waits.insert({e.site, e.sequence});
+      if (e.waiter != victim) continue;
+      waits.insert({e.site, e.sequence});
+      cases_.at(number).edges.emplace(graph::WaitRef{e.site, e.sequence}, e.blocker);
     }
     for (const auto& wait : waits) give_order(number, victim, wait, wire::Abort::Role::waiting, 0, now);
   }
@@ -166,8 +169,15 @@ void Resolution::give_order(std::uint64_t incident, const TxnId& victim, graph::
   ++state.open_orders;
   const auto number = ++last_order_;
   orders_.emplace(number, Order{incident, victim, wait, role, attempt, now.steady_us + us(options_.abort_grace)});
-  out_.send(site.peer, wire::Abort{epoch_, site.incarnation, number, open.id, victim, wait.sequence, role, attempt,
-                                   static_cast<std::uint64_t>(options_.abort_grace.count()), open.reason});
+  wire::Abort order{epoch_,     site.incarnation, number,
+                    open.id,    victim,           wait.sequence,
+                    role,       attempt,          static_cast<std::uint64_t>(options_.abort_grace.count()),
+                    open.reason};
+  if (const auto edge = open.edges.find(wait); edge != open.edges.end() && role == wire::Abort::Role::waiting) {
+    order.blocker = edge->second.str();
+    order.since = open.asked_since.at(wait);
+  }
+  out_.send(site.peer, std::move(order));
   const char* what = role == wire::Abort::Role::waiting ? "abort of " : "release of the locks of ";
   step(incident,
        what + victim.str() + " ordered at site " + site.id.str() +

@@ -12,6 +12,9 @@
 
 namespace gordian::coordinator {
 
+/// Numbers of probes, gatherings and cases: those of a later start are larger.
+[[nodiscard]] constexpr std::uint64_t first_number(std::uint64_t instance) { return instance << 20U; }
+
 class Peers {
  public:
   Peers(const Options& options, Outbox& out, Time now);

@@ -52,7 +52,8 @@ void Resolution::reordered(const ReorderOrder& order, const wire::Aborted& reply
   switch (reply.outcome) {
     case Outcome::done:
       out_.count("reorders");
-      step(order.incident, "reordered at site " + site.id.str() + ": ahead of " + order.blocker.str(), now);
+      step(order.incident,
+           "reordered at site " + site.id.str() + ": " + order.waiter.str() + " ahead of " + order.blocker.str(), now);
       ++cases_.at(order.incident).reordering->done;
       for (auto& edge : incidents_.at(order.incident).edges)
         if (edge.wait == WaitId{site.id, site.incarnation, order.wait.sequence} && edge.blocker == order.blocker)
@@ -61,7 +62,9 @@ void Resolution::reordered(const ReorderOrder& order, const wire::Aborted& reply
     case Outcome::stale:
       out_.count("reorders_stale");
       step(order.incident,
-           "nothing to reorder at site " + site.id.str() + ": not behind " + order.blocker.str() + " any more", now);
+           "nothing to reorder at site " + site.id.str() + ": " + order.waiter.str() + " is not behind " +
+               order.blocker.str() + " any more",
+           now);
       // It says so, and reports otherwise: ordered once more it would say the same.
       if (const auto wait = graph_.find_wait(order.wait); wait && graph_.waits_for(*wait, order.blocker))
         unmovable_[{order.wait, order.blocker}] = now.steady_us + unmovable_graces * us(options_.abort_grace);

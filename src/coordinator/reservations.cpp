@@ -8,6 +8,7 @@ namespace gordian::coordinator {
 
 bool Reservations::reserve(Key key, std::vector<TxnId> owned, SeenSequences seen, std::int64_t until_us) {
   if (cases_.contains(key)) return true;
+  if (released_.contains(key)) return false;
   if (cases_.size() >= cases_max) return false;
   if (std::ranges::any_of(owned, [this](const TxnId& txn) { return contains(txn); })) return false;
   for (const auto& txn : owned) reserved_.emplace(txn, key);
@@ -16,6 +17,11 @@ bool Reservations::reserve(Key key, std::vector<TxnId> owned, SeenSequences seen
 }
 
 void Reservations::release(Key key) {
+  if (released_.insert(key).second) released_in_order_.push_back(key);
+  if (released_in_order_.size() > released_max) {
+    released_.erase(released_in_order_.front());
+    released_in_order_.pop_front();
+  }
   const auto it = cases_.find(key);
   if (it == cases_.end()) return;
   for (const auto& txn : it->second.txns) reserved_.erase(txn);

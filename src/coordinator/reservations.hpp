@@ -6,9 +6,9 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <deque>
 #include <map>
-#include <span>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -42,7 +42,11 @@ class Reservations {
     SeenSequences seen;
     std::int64_t until_us;
   };
+  static constexpr std::size_t released_max = 10'000;
+
   std::map<Key, Case> cases_;
+  std::set<Key> released_;  ///< lately: a reservation that its release overtook is none
+  std::deque<Key> released_in_order_;
   std::unordered_map<TxnId, Key> reserved_;
 };
 

@@ -59,6 +59,7 @@ class Resolution {
     std::int64_t deadline_us;
     std::set<graph::SiteSlot> unanswered;
     std::set<std::size_t> unreserved;  ///< members of the map that have not granted their part
+    std::map<graph::SiteSlot, std::vector<wire::ConfirmEdge>> questions{};  ///< not asked yet
     std::vector<wire::Described> described;
     std::map<graph::WaitRef, wire::WaitDetail> details;   ///< of waits that others own
     std::map<graph::WaitRef, std::uint64_t> asked_since;  ///< number of the message that reported each wait, at least
@@ -99,6 +100,10 @@ class Resolution {
     /// The waits known when the deadlock was confirmed. What came later is perhaps of the transaction that a victim's client,
     /// told of the abort, has begun anew under the same id: no order may hang on that.
     SeenSequences seen;
+    /// Of each wait of the candidate: number of the message that reported it, at least.
+    std::map<graph::WaitRef, std::uint64_t> asked_since{};
+    /// What an order to abort hangs on besides the wait: one of its edges, which was confirmed.
+    std::map<graph::WaitRef, TxnId> edges{};
     std::uint64_t confirm = 0;                      ///< the number that the transactions are reserved under
     std::optional<Reservations::Key> leader;        ///< of another's
     std::set<std::pair<std::size_t, TxnId>> asked;  ///< members that free branches of a victim
@@ -121,6 +126,7 @@ class Resolution {
   [[nodiscard]] static EdgeKey digest(const detect::Candidate& candidate);
   [[nodiscard]] bool left_alone(const detect::Candidate& candidate);
   void ask(detect::Candidate candidate, const SinceOf& since, std::vector<wire::Described> described, Time now);
+  void ask_agents(std::uint64_t number, Time now);
   [[nodiscard]] std::set<std::size_t> reserve(std::uint64_t number, const std::vector<TxnId>& members);
   void release(std::uint64_t number, Pending& pending);
   void proceed(std::uint64_t number, Time now);
@@ -186,12 +192,13 @@ class Resolution {
   Outbox& out_;
   Peers& peers_;
   detect::Detector detector_;
+  std::uint64_t searches_ = 0;  ///< not counted in out_ yet
   Gathering gathering_;
   Reservations reservations_;
   std::int64_t granting_from_us_;  ///< what was reserved before this start is forgotten: until then nothing is
 
   std::map<std::uint64_t, Pending> pending_;  ///< by confirm number
-  std::uint64_t last_confirm_ = 0;
+  std::uint64_t last_confirm_;
   std::unordered_set<TxnId> busy_;
   std::set<Touched> deferred_;
   std::unordered_map<TxnId, unsigned> refusals_;  ///< by a case's smallest transaction; since the last full pass

@@ -43,7 +43,7 @@ void Resolution::on(std::size_t from, const wire::Reserved& m, Time now) {
     if (edge != pending.candidate.edges.end())
       pending.details.insert_or_assign(graph::WaitRef{edge->site, edge->sequence}, detail);
   }
-  proceed(m.number, now);
+  ask_agents(m.number, now);
 }
 
 /// Another case has one of the transactions: this one is tried again after a pause, on what is left then.
@@ -106,7 +106,7 @@ void Resolution::on(std::size_t from, const wire::Reserve& m, Time now) {
       const auto ref = graph_.ref(w);
       const auto* standing = sites_.find(ref);
       reply.details.push_back(
-          {sites_.at(ref.site).id, ref.sequence, standing->wait.resource, standing->wait.mode, standing->wait.detail,
+          {sites_.at(ref.site).id, ref.sequence, standing->resource(), standing->mode(), standing->detail(),
            static_cast<std::uint64_t>(std::max<std::int64_t>(0, now.steady_us - standing->began_us))});
     }
   }
@@ -127,7 +127,15 @@ void Resolution::on(std::size_t from, const wire::FreeBranches& m, Time now) {
   };
   if (seen == nullptr || std::ranges::any_of(cases_, same)) return out_.count("stale_messages");
   const auto number = ++last_foreign_case_;
-  Case open{m.incident, m.reason, now, {}, {}, *seen, m.number, key, {}, 0};
+  Case open{.id = m.incident,
+            .reason = m.reason,
+            .found = now,
+            .waits = {},
+            .victims = {},
+            .seen = *seen,
+            .confirm = m.number,
+            .leader = key,
+            .asked = {}};
   auto& state = open.victims[m.victim];
   for (const auto& site : m.done)
     if (const auto it = sites_.all().find(site); it != sites_.all().end()) state.sites.insert(it->second.slot);

@@ -162,7 +162,7 @@ void Sites::tick(Time now) {
     if (!site.peer.empty() && silent_us > us(options_.lease)) {
       out_.count("leases_lost");
       out_.note(Note::Level::warn, "site " + id.str() + " silent for " + std::to_string(silent_us / 1000) +
-                                       " ms: its lease ended, its " + std::to_string(site.waits.size()) +
+                                       " ms: its lease ended, its " + std::to_string(graph_.wait_count(site.slot)) +
                                        " waits are withdrawn");
       out_.events.emplace_back(SiteChanged{id, SiteChanged::What::lost});
       end_session(site);
@@ -232,7 +232,7 @@ void Sites::snapshot(Site& site, const wire::Snapshot& message, Time now) {
   ++arriving->next_part;
   if (!message.last) return;
   std::vector<std::uint64_t> over;
-  for (const auto& [sequence, standing] : site.waits) {
+  for (const auto sequence : graph_.sequences(site.slot)) {
     if (!arriving->sequences.contains(sequence)) over.push_back(sequence);
   }
   for (const auto sequence : over) end_wait(site, sequence);
@@ -266,7 +266,7 @@ void Sites::apply(Site& site, const wire::TxnChange& change, std::uint64_t, Time
 
 void Sites::apply(Site& site, const wire::WaitChange& change, std::uint64_t number, Time now) {
   const graph::WaitRef ref{site.slot, change.sequence};
-  if (!site.waits.contains(change.sequence) && site.waits.size() >= options_.limits.waits_per_site) {
+  if (graph_.wait_count(site.slot) >= options_.limits.waits_per_site && !graph_.find_wait(ref)) {
     if (out_.counters["limit_waits"]++ == 0)
       out_.note(Note::Level::error, "site " + site.id.str() + " has more than " +
                                         std::to_string(options_.limits.waits_per_site) +
@@ -277,17 +277,19 @@ void Sites::apply(Site& site, const wire::WaitChange& change, std::uint64_t numb
   std::vector<std::uint64_t> groups;
   for (const auto group : change.wait.groups) groups.push_back(static_cast<std::uint64_t>(group));
   const auto need = change.wait.need == 0 ? graph::need_all : change.wait.need;
-  if (const auto begun = graph_.begin_wait(ref, change.wait.waiter, change.wait.blockers, groups, need); !begun)
-    return graph_full(site, begun.error(), "a wait");
+  const auto begun = graph_.begin_wait(ref, change.wait.waiter, change.wait.blockers, groups, need);
+  if (!begun) return graph_full(site, begun.error(), "a wait");
   site.last_sequence = std::max(site.last_sequence, change.sequence);
-  site.waits.insert_or_assign(change.sequence, Standing{change.wait, number, now.steady_us - change.wait.age.count()});
+  standing_.put(*begun, Standing(change.wait, number, now.steady_us - change.wait.age.count()));
   touched_.emplace_back(ref);
   record(site, change);
 }
 
 void Sites::end_wait(Site& site, std::uint64_t sequence) {
-  if (site.waits.erase(sequence) == 0) return;
-  graph_.end_wait({site.slot, sequence});
+  const auto wait = graph_.find_wait({site.slot, sequence});
+  if (!wait) return;
+  standing_.remove(*wait);
+  graph_.end_wait(*wait);
   record(site, wire::EndWaitChange{sequence});
 }
 
@@ -304,18 +306,16 @@ void Sites::forget_txn(Site& site, const TxnId& txn) {
 }
 
 void Sites::drop_waits(Site& site) {
-  for (const auto& [sequence, standing] : site.waits) record(site, wire::EndWaitChange{sequence});
+  for (const auto sequence : graph_.sequences(site.slot)) {
+    standing_.remove(*graph_.find_wait({site.slot, sequence}));
+    record(site, wire::EndWaitChange{sequence});
+  }
   for (const auto& [group, standing] : site.groups) record(site, wire::EndGroupChange{GroupHandle{group}});
-  site.waits.clear();
   site.groups.clear();
   site.groups_left_out = false;
   infos_ -= site.infos.size();
   site.infos.clear();
   graph_.remove_site(site.slot);
-}
-
-void Sites::record(const Site& site, wire::Change change) {
-  if (options_.record) out_.events.emplace_back(Applied{site.id, std::move(change)});
 }
 
 // --- Reading ---
@@ -324,9 +324,24 @@ std::vector<Touched> Sites::take_touched() { return std::exchange(touched_, {});
 std::vector<graph::SiteSlot> Sites::take_lost() { return std::exchange(lost_, {}); }
 
 const Standing* Sites::find(graph::WaitRef ref) const {
-  if (ref.site >= by_slot_.size() || by_slot_[ref.site] == nullptr) return nullptr;
-  const auto it = by_slot_[ref.site]->waits.find(ref.sequence);
-  return it == by_slot_[ref.site]->waits.end() ? nullptr : &it->second;
+  const auto wait = graph_.find_wait(ref);
+  return wait ? &standing_.at(*wait) : nullptr;
+}
+
+Wait Sites::wait(graph::WaitRef ref) const {
+  const auto slot = *graph_.find_wait(ref);
+  const auto& standing = standing_.at(slot);
+  Wait wait{graph_.txn(graph_.waiter(slot)), {}, standing.resource(), standing.mode(), standing.detail()};
+  for (const auto e : graph_.edges(slot)) {
+    const auto to = graph_.target(e);
+    if (graph_.is_group(to)) {
+      wait.groups.push_back(GroupHandle{graph_.group(to).number});
+    } else {
+      wait.blockers.push_back({graph_.txn(to), graph_.kind(e)});
+    }
+  }
+  if (graph_.need(slot) != graph::need_all) wait.need = graph_.need(slot);
+  return wait;
 }
 
 void merge(TxnInfo& known, const TxnInfo& said, bool first) {

@@ -16,16 +16,10 @@
 #include "coordinator/coordinator.hpp"
 #include "coordinator/outbox.hpp"
 #include "coordinator/reservations.hpp"
+#include "coordinator/standing.hpp"
 #include "graph/wait_for_graph.hpp"
 
 namespace gordian::coordinator {
-
-/// A wait as its agent reported it last.
-struct Standing {
-  Wait wait;
-  std::uint64_t number;   ///< of the message that reported it last: its edges have stood since then at least
-  std::int64_t began_us;  ///< steady clock of this coordinator, from the age reported
-};
 
 /// A holder group as its agent reported it last.
 struct StandingGroup {
@@ -49,7 +43,6 @@ struct Site {
   bool resolve_local_deadlocks = true;
   std::string engine, label, software;
 
-  std::unordered_map<std::uint64_t, Standing> waits;
   std::unordered_map<std::uint64_t, StandingGroup> groups;
   bool groups_left_out = false;  ///< over a limit: that a wait names an unknown group is not the agent's mistake
   std::unordered_map<TxnId, TxnInfo> infos;
@@ -106,7 +99,10 @@ class Sites {
   [[nodiscard]] std::vector<graph::SiteSlot> take_lost();
 
   [[nodiscard]] const Site& at(graph::SiteSlot slot) const { return *by_slot_.at(slot); }
+  /// What the agent said of the wait beside the graph's edges; null if it does not stand.
   [[nodiscard]] const Standing* find(graph::WaitRef ref) const;
+  /// The whole wait, without its age; it must stand. Blockers and groups as the graph has them: each once, not the waiter itself.
+  [[nodiscard]] Wait wait(graph::WaitRef ref) const;
   /// The number of the message that reported last that this wait is for this blocker, named or as a member of a group.
   /// The wait must stand. Cost: O(its groups).
   [[nodiscard]] std::uint64_t edge_number(graph::WaitRef ref, const TxnId& blocker) const;
@@ -144,7 +140,7 @@ class Sites {
   void end_wait(Site& site, std::uint64_t sequence);
   void forget_txn(Site& site, const TxnId& txn);
   void drop_waits(Site& site);  ///< and groups
-  void record(const Site& site, wire::Change change);
+  void record(const Site& site, const auto& change);
 
   const Options& options_;
   std::uint64_t& epoch_;
@@ -155,9 +151,14 @@ class Sites {
   std::vector<Site*> by_slot_;
   std::vector<graph::SiteSlot> free_slots_;
   std::size_t infos_ = 0;
+  StandingWaits standing_;
   std::vector<Touched> touched_;
   std::vector<graph::SiteSlot> lost_;
 };
+
+void Sites::record(const Site& site, const auto& change) {
+  if (options_.record) out_.events.emplace_back(Applied{site.id, change});
+}
 
 /// Folds one site's description of a transaction into what is known already: see TxnInfo.
 void merge(TxnInfo& known, const TxnInfo& said, bool first);

@@ -1,5 +1,5 @@
-// Searching and reducing. The search is Tarjan's (1972), with its own stack, from one vertex only: Boost's
-// strong_components would visit the whole graph, so it is used where that is wanted, in the full pass.
+// Searching and reducing. Whether a cycle is closed is TwoWaySearch's answer; then the component is found with Tarjan's
+// algorithm (1972), with its own stack, from one vertex only: Boost's strong_components would visit the whole graph.
 //
 // A group is walked through like any vertex, even by a member that waits for it: between two different transactions, a
 // path without repetition never returns to the one it came from. What must not be taken for a cycle is only the circle
@@ -7,11 +7,9 @@
 #include "detect/detector.hpp"
 
 #include <algorithm>
-#include <boost/graph/filtered_graph.hpp>
-#include <boost/graph/strong_components.hpp>
 #include <unordered_map>
 
-#include "graph/boost_adaptor.hpp"
+#include "detect/cyclic_components.hpp"
 
 namespace gordian::detect {
 
@@ -22,14 +20,14 @@ using graph::WaitSlot;
 std::optional<Candidate> Detector::search(WaitSlot wait) {
   if (mixed()) return cores_.search(wait);
   const auto waiter = graph_.waiter(wait);
-  if (graph_.in_edges(waiter).empty() || !reaches_its_waiter(wait)) return std::nullopt;
+  if (graph_.in_edges(waiter).empty() || !closes_a_cycle(wait)) return std::nullopt;
   return component_around(waiter);
 }
 
 std::optional<Candidate> Detector::search(Vertex group, Vertex member) {
   if (mixed()) return cores_.search(group, member);
   if (graph_.in_edges(group).empty() || graph_.out_edges(member).empty()) return std::nullopt;
-  if (!reaches_its_group(group, member)) return std::nullopt;
+  if (!closes_a_cycle(group, member)) return std::nullopt;
   return component_around(member);
 }
 
@@ -37,52 +35,36 @@ Candidate Detector::component_around(Vertex root) {
   return candidate_of(component_of(root), [this](Vertex v) { return marked(v) && marks_[v].on_stack; });
 }
 
-bool Detector::reaches_its_waiter(WaitSlot wait) {
-  begin_marks();
+bool Detector::closes_a_cycle(WaitSlot wait) {
   const auto waiter = graph_.waiter(wait);
-  std::vector<Vertex> own;  // groups that have the waiter as a member: whoever else waits for one waits for it
-  stack_.clear();
-  for (const auto e : graph_.edges(wait)) {
-    const auto blocker = graph_.target(e);
-    if (!mark(blocker)) continue;
-    if (!graph_.is_group(blocker) || !graph_.is_member(blocker, waiter)) {
-      stack_.push_back(blocker);
-      continue;
-    }
-    own.push_back(blocker);
-    for (const auto m : graph_.out_edges(blocker))
-      if (graph_.target(m) != waiter && mark(graph_.target(m))) stack_.push_back(graph_.target(m));
-    steps_ += graph_.out_edges(blocker).size();
-  }
-  while (!stack_.empty()) {
-    const auto v = stack_.back();
-    stack_.pop_back();
-    for (const auto e : graph_.out_edges(v)) {
-      ++steps_;
+  two_way_.begin();
+  const auto each = [&](auto f) {
+    for (const auto e : graph_.edges(wait)) {
       const auto blocker = graph_.target(e);
-      if (blocker == waiter || std::ranges::find(own, blocker) != own.end()) return true;
-      if (mark(blocker)) stack_.push_back(blocker);
+      f(blocker, graph_.is_group(blocker) && graph_.is_member(blocker, waiter));
     }
-  }
-  return false;
+  };
+  each([&](Vertex group, bool own) {
+    if (own) two_way_.add_from_others(group, waiter);
+  });
+  each([&](Vertex blocker, bool own) {
+    if (!own) two_way_.add_from(blocker);
+  });
+  two_way_.add_to(waiter);
+  return two_way_.reach();
 }
 
-/// Does anybody whom the member waits for, directly or not, wait for the group?
-bool Detector::reaches_its_group(Vertex group, Vertex member) {
-  begin_marks();
-  mark(member);
-  stack_.assign(1, member);
-  while (!stack_.empty()) {
-    const auto v = stack_.back();
-    stack_.pop_back();
-    for (const auto e : graph_.out_edges(v)) {
-      ++steps_;
-      const auto blocker = graph_.target(e);
-      if (blocker == group && v != member) return true;
-      if (mark(blocker)) stack_.push_back(blocker);
-    }
-  }
-  return false;
+/// Does anybody whom the member waits for, directly or not, wait for the group? That the member itself does is no cycle; if
+/// so, it waits for the others in it.
+bool Detector::closes_a_cycle(Vertex group, Vertex member) {
+  two_way_.begin();
+  two_way_.leave_out(member);
+  if (std::ranges::any_of(graph_.out_edges(member), [&](auto e) { return graph_.target(e) == group; }))
+    two_way_.add_from_others(group, member);
+  for (const auto e : graph_.out_edges(member))
+    if (graph_.target(e) != group) two_way_.add_from(graph_.target(e));
+  for (const auto e : graph_.in_edges(group)) two_way_.add_to(graph_.source(e));
+  return two_way_.reach();
 }
 
 // Tarjan from one root: components that are complete are dropped; what is left on the stack at the end is the root's.
@@ -217,35 +199,13 @@ Candidate Detector::cycle_within(Vertex through, InComponent in_component) const
 
 std::vector<Candidate> Detector::full_pass() {
   if (mixed()) return cores_.full_pass();
-  auto remaining = reduction_leftovers();
-  peel_unblocking(remaining);
-
-  struct Remaining {
-    const std::vector<bool>* remaining = nullptr;
-    bool operator()(Vertex v) const { return (*remaining)[v]; }
-  };
-  const boost::filtered_graph<graph::WaitForGraph, boost::keep_all, Remaining> rest(graph_, boost::keep_all{},
-                                                                                    Remaining{&remaining});
-  // filtered_graph counts only what remains, while the index has gaps: every table is given, none left to default.
-  const auto size = graph_.vertex_capacity();
-  std::vector<std::uint32_t> component(size);
-  std::vector<Vertex> root(size);
-  std::vector<std::uint32_t> discovered(size);
-  std::vector<boost::default_color_type> color(size);
-  const auto index = get(boost::vertex_index, graph_);
-  const auto table = [&](auto& values) { return boost::make_iterator_property_map(values.begin(), index); };
-  const auto count = boost::strong_components(
-      rest, table(component),
-      boost::root_map(table(root)).discover_time_map(table(discovered)).color_map(table(color)));
-
-  std::vector<std::vector<Vertex>> members(count);
-  for (Vertex v = 0; v < remaining.size(); ++v)
-    if (remaining[v]) members[component[v]].push_back(v);
   std::vector<Candidate> candidates;
-  for (std::uint32_t c = 0; c < members.size(); ++c) {
-    const auto txns = std::ranges::count_if(members[c], [this](Vertex v) { return !graph_.is_group(v); });
+  for (const auto& members : cyclic_components(graph_)) {
+    const auto txns = std::ranges::count_if(members, [this](Vertex v) { return !graph_.is_group(v); });
     if (txns < 2) continue;  // no transaction blocks itself
-    candidates.push_back(candidate_of(members[c], [&](Vertex v) { return remaining[v] && component[v] == c; }));
+    begin_marks();
+    for (const auto v : members) mark(v);
+    candidates.push_back(candidate_of(members, [this](Vertex v) { return marked(v); }));
   }
   // The first edge of each starts at its smallest member, and components share no member.
   std::ranges::sort(candidates, {}, [](const Candidate& c) -> const CandidateEdge& { return c.edges.front(); });
@@ -320,26 +280,6 @@ std::vector<bool> Detector::reduction_leftovers() const {
     for (const auto e : graph_.in_edges(ending)) satisfied(graph_.source(e));
   }
   return remaining;
-}
-
-// Whoever blocks nobody that remains is on no cycle. This only makes the rest smaller; it does not reduce.
-void Detector::peel_unblocking(std::vector<bool>& remaining) const {
-  std::vector<std::size_t> waiters_left(remaining.size(), 0);
-  std::vector<Vertex> unblocking;
-  for (Vertex v = 0; v < remaining.size(); ++v) {
-    if (!remaining[v]) continue;
-    for (const auto e : graph_.in_edges(v)) waiters_left[v] += remaining[graph_.source(e)] ? 1 : 0;
-    if (waiters_left[v] == 0) unblocking.push_back(v);
-  }
-  while (!unblocking.empty()) {
-    const auto v = unblocking.back();
-    unblocking.pop_back();
-    remaining[v] = false;
-    for (const auto e : graph_.out_edges(v)) {
-      const auto blocker = graph_.target(e);
-      if (remaining[blocker] && --waiters_left[blocker] == 0) unblocking.push_back(blocker);
-    }
-  }
 }
 
 std::vector<TxnId> Detector::sorted_ids(const std::vector<Vertex>& vertices) const {

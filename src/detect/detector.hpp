@@ -1,7 +1,7 @@
 // Finds deadlocks in a wait-for graph.
 //
-// Two ways: a search from one new wait or member, whose cost is proportional to what is reached, and a full pass over the
-// graph (peel what can be reduced, then Boost's strong_components on the rest) as a safety net. Holder groups are walked
+// Two ways: a search from one new wait or member (two_way_search.hpp states its source and bounds), and a full pass over the
+// graph (peel what is on no cycle, then Boost's strong_components on the rest) as a safety net. Holder groups are walked
 // through and never seen outside: candidates have edges between transactions only. While every wait needs all of its
 // blockers and no edge is dotted, a deadlock is a cycle, and that is looked for here; else core_search.hpp reduces what is
 // reached. Decides nothing about victims: that is victims.hpp. Not thread-safe; borrows the graph, which must outlive it.
@@ -12,6 +12,7 @@
 
 #include "detect/candidate.hpp"
 #include "detect/core_search.hpp"
+#include "detect/two_way_search.hpp"
 #include "graph/wait_for_graph.hpp"
 
 namespace gordian::detect {
@@ -23,14 +24,15 @@ class Detector {
   /// N members of a group who all wait for it have N² edges between them: a candidate with more than `candidate_edges` is
   /// cut down to one cycle.
   explicit Detector(const graph::WaitForGraph& graph, std::size_t candidate_edges = candidate_edges_default)
-      : graph_(graph), candidate_edges_(candidate_edges), cores_(graph, candidate_edges) {}
+      : graph_(graph), two_way_(graph), candidate_edges_(candidate_edges), cores_(graph, candidate_edges) {}
 
   /// What the wait closes: its waiter cannot go on because of it, and holds up others. Where a cycle decides, the strongly
-  /// connected component around it; else all that keeps it from going on. Cost: O(what is reachable from it); O(1)
-  /// if nobody waits for the waiter.
+  /// connected component around it, and what it costs where there is none is O(the smaller of what its blockers reach and
+  /// what reaches its waiter), O(1) if nobody waits for the waiter or its blockers for nobody. Else all that keeps it from
+  /// going on. Cost: O(what is reachable from it).
   [[nodiscard]] std::optional<Candidate> search(graph::WaitSlot wait);
-  /// What the transaction closes by being a member of the group. Cost: O(what is reachable from the member),
-  /// however many wait for the group; O(1) if the member waits for nobody.
+  /// What the transaction closes by being a member of the group. Cost: the same, with the member for the blockers and the
+  /// group's waiters for the waiter, and O(those who wait for the group directly).
   [[nodiscard]] std::optional<Candidate> search(graph::Vertex group, graph::Vertex member);
   /// All candidates, ordered by their smallest member; no two share one. Cost: O(V + E).
   [[nodiscard]] std::vector<Candidate> full_pass();
@@ -42,7 +44,7 @@ class Detector {
   [[nodiscard]] std::vector<TxnId> held_up_by(const Candidate& candidate);
 
   /// How many edges were looked at in searches so far: what they have cost.
-  [[nodiscard]] std::uint64_t steps() const { return steps_ + cores_.steps(); }
+  [[nodiscard]] std::uint64_t steps() const { return steps_ + two_way_.steps() + cores_.steps(); }
   /// How many candidates could not be told, for they had more edges than allowed and no cycle that is a deadlock by itself.
   [[nodiscard]] std::uint64_t too_large() const { return cores_.too_large(); }
 
@@ -64,8 +66,8 @@ class Detector {
   void begin_marks();
   bool mark(graph::Vertex v);
   [[nodiscard]] bool marked(graph::Vertex v) const { return marks_[v].version == version_; }
-  [[nodiscard]] bool reaches_its_waiter(graph::WaitSlot wait);
-  [[nodiscard]] bool reaches_its_group(graph::Vertex group, graph::Vertex member);
+  [[nodiscard]] bool closes_a_cycle(graph::WaitSlot wait);
+  [[nodiscard]] bool closes_a_cycle(graph::Vertex group, graph::Vertex member);
   [[nodiscard]] Candidate component_around(graph::Vertex root);
   [[nodiscard]] std::vector<graph::Vertex> component_of(graph::Vertex root);
   void enter(graph::Vertex v);
@@ -77,10 +79,10 @@ class Detector {
   [[nodiscard]] CandidateEdge edge_between(graph::EdgeSlot wait_edge, graph::Vertex blocker) const;
   [[nodiscard]] std::optional<graph::Vertex> last_member(graph::Vertex group, const std::vector<bool>& remaining) const;
   [[nodiscard]] std::vector<bool> reduction_leftovers() const;
-  void peel_unblocking(std::vector<bool>& remaining) const;
   [[nodiscard]] std::vector<TxnId> sorted_ids(const std::vector<graph::Vertex>& vertices) const;
 
   const graph::WaitForGraph& graph_;
+  TwoWaySearch two_way_;
   const std::size_t candidate_edges_;
   CoreSearch cores_;
   std::uint64_t steps_ = 0;

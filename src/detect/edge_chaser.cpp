@@ -112,7 +112,7 @@ std::size_t EdgeChaser::go_on(Walk& walk, const Path& before, std::uint64_t roun
   walk.each([&](Vertex v) {
     const auto& txn = graph_.txn(v);
     if (owned(txn)) return;
-    const auto& initiator = before.empty() ? walk.path_to(v).front().waiter : before.front().waiter;
+    const auto initiator = before.empty() ? walk.path_to(v).front().waiter : before.front().waiter;
     if (filtered && initiator < txn) return;
     if (sent >= options_.probes_per_start) return void(++counters_.fan_out_limit);
     auto path = before;

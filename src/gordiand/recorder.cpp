@@ -1,5 +1,6 @@
 #include "gordiand/recorder.hpp"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -41,20 +42,29 @@ void Recorder::applied(const coordinator::Applied& applied) {
 }
 
 void Recorder::wait(const SiteId& site, const wire::WaitChange& change) {
-  std::vector<TxnId> holders;
-  for (const auto& blocker : change.wait.blockers)
-    if (blocker.kind == Kind::hard && blocker.txn != change.wait.waiter) holders.push_back(blocker.txn);
+  // A line has blockers of one kind. Of a wait for some of several all are needed; of others, who gives a lock back is left out.
+  std::vector<TxnId> holders, behind;
+  const auto need = change.wait.need;
+  bool dotted = need != 0;
+  for (const auto& blocker : change.wait.blockers) {
+    if (blocker.txn == change.wait.waiter) continue;
+    if (blocker.kind == Kind::soft) behind.push_back(blocker.txn);
+    if (blocker.kind == Kind::soft || (blocker.kind == Kind::dotted && need == 0)) continue;
+    holders.push_back(blocker.txn);
+    dotted = dotted && blocker.kind == Kind::dotted;
+  }
 
   auto groups = group_names(site, change.wait);
 
   auto& here = waits_[site];
   const auto before = here.find(change.sequence);
   if (before != here.end() && before->second.waiter != change.wait.waiter) end_wait(site, change.sequence);
-  if (holders.empty() && groups.empty()) return end_wait(site, change.sequence);  // a trace has no wait for nobody
+  if (holders.empty() && behind.empty() && groups.empty())
+    return end_wait(site, change.sequence);  // a trace has no wait for nobody
 
   write_holders();
   auto& standing = here.try_emplace(change.sequence, Standing{change.wait.waiter, {}, false, {}}).first->second;
-  if (holders.empty()) {
+  if (holders.empty() && behind.empty()) {
     if (std::exchange(standing.named, false)) unwait(site, standing.waiter, standing.resource);
   } else {
     if (!std::exchange(standing.named, true)) {
@@ -63,6 +73,9 @@ void Recorder::wait(const SiteId& site, const wire::WaitChange& change) {
     }
     file_ << trace::wait_line({.txn = standing.waiter,
                                .holders = holders,
+                               .behind = behind,
+                               .need = std::min(need, static_cast<std::uint32_t>(holders.size())),
+                               .dotted = dotted,
                                .site = site,
                                .resource = standing.resource,
                                .mode = change.wait.mode});

@@ -18,6 +18,9 @@ std::string WaitForGraph::check_invariants() const {
     if (!alive(v)) continue;
     ++vertices;
     if (auto wrong = is_group(v) ? check_group(v) : check_vertex(v); !wrong.empty()) return wrong;
+    const auto out = out_edges(v);
+    if (only_target(v) != (out.size() == 1 ? target(out[0]) : no_slot))
+      return "vertex " + std::to_string(v) + " has a wrong only target";
   }
   if (vertices != vertex_count() || vertices != txns_.size() + groups_.size())
     return std::to_string(vertices) + " living vertices, but " + std::to_string(vertex_count()) + " slots in use and " +
@@ -55,6 +58,7 @@ std::string WaitForGraph::check_invariants() const {
 }
 
 std::string WaitForGraph::check_group(Vertex v) const {
+  if (!groups_.contains(v)) return "vertex " + std::to_string(v) + " is a group without a name";
   const auto name = "group " + std::to_string(group(v).number);
   if (find_group(group(v)) != v) return name + " is not found under its site and number";
   if (!waits(v).empty()) return name + " has waits of its own";

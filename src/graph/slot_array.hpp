@@ -10,26 +10,48 @@
 
 namespace gordian::graph {
 
+/// A vector that only grows, and whose elements stay where they are.
+template <class T>
+class Chunks {
+ public:
+  template <class... Fields>
+  void emplace_back(Fields&&... fields) {
+    if (size_ % chunk_size == 0) {
+      chunks_.emplace_back();
+      chunks_.back().reserve(chunk_size);
+    }
+    chunks_.back().emplace_back(std::forward<Fields>(fields)...);
+    ++size_;
+  }
+  [[nodiscard]] T& operator[](std::uint32_t place) { return chunks_[place / chunk_size][place % chunk_size]; }
+  [[nodiscard]] const T& operator[](std::uint32_t place) const {
+    return chunks_[place / chunk_size][place % chunk_size];
+  }
+  [[nodiscard]] std::uint32_t size() const { return size_; }
+  void clear() { *this = Chunks(); }
+
+ private:
+  static constexpr std::uint32_t chunk_size = 1024;
+  std::vector<std::vector<T>> chunks_;
+  std::uint32_t size_ = 0;
+};
+
 template <class T>
 class SlotArray {
  public:
   /// Takes a free slot, the one freed last if there is any, and makes a T(fields...) there.
   template <class... Fields>
   std::uint32_t take(Fields&&... fields) {
-    if (!free_.empty()) {
-      const auto slot = free_.back();
-      free_.pop_back();
-      auto* const place = &(*this)[slot];
-      std::destroy_at(place);
-      std::construct_at(place, std::forward<Fields>(fields)...);
-      return slot;
+    if (free_.empty()) {
+      slots_.emplace_back(std::forward<Fields>(fields)...);
+      return slots_.size() - 1;
     }
-    if (capacity_ % chunk_size == 0) {
-      chunks_.emplace_back();
-      chunks_.back().reserve(chunk_size);
-    }
-    chunks_.back().emplace_back(std::forward<Fields>(fields)...);
-    return capacity_++;
+    const auto slot = free_.back();
+    free_.pop_back();
+    auto* const place = &slots_[slot];
+    std::destroy_at(place);
+    std::construct_at(place, std::forward<Fields>(fields)...);
+    return slot;
   }
 
   /// The slot's number may be used again; its value stays readable until then.
@@ -37,18 +59,16 @@ class SlotArray {
 
   void clear() { *this = SlotArray(); }
 
-  [[nodiscard]] T& operator[](std::uint32_t slot) { return chunks_[slot / chunk_size][slot % chunk_size]; }
-  [[nodiscard]] const T& operator[](std::uint32_t slot) const { return chunks_[slot / chunk_size][slot % chunk_size]; }
+  [[nodiscard]] T& operator[](std::uint32_t slot) { return slots_[slot]; }
+  [[nodiscard]] const T& operator[](std::uint32_t slot) const { return slots_[slot]; }
 
-  [[nodiscard]] std::size_t in_use() const { return capacity_ - free_.size(); }
+  [[nodiscard]] std::size_t in_use() const { return slots_.size() - free_.size(); }
   /// One more than the largest number ever given out.
-  [[nodiscard]] std::uint32_t capacity() const { return capacity_; }
+  [[nodiscard]] std::uint32_t capacity() const { return slots_.size(); }
 
  private:
-  static constexpr std::uint32_t chunk_size = 256;
-  std::vector<std::vector<T>> chunks_;
+  Chunks<T> slots_;
   std::vector<std::uint32_t> free_;
-  std::uint32_t capacity_ = 0;
 };
 
 }  // namespace gordian::graph

@@ -6,11 +6,13 @@
 
 namespace gordian::graph {
 
-WaitForGraph::WaitForGraph(Limits limits) : limits_(limits), txns_(0, TxnKey{&vertices_}, TxnKey{&vertices_}) {}
+WaitForGraph::WaitForGraph(Limits limits) : limits_(limits), txns_(0, TxnHash{&vertices_}, SameTxn{&ids_}) {}
 
 tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_wait(WaitRef ref, const TxnId& waiter,
                                                               std::span<const TxnId> blockers,
                                                               std::span<const std::uint64_t> groups) {
+  if (blockers.size() == 1 && groups.empty())
+    if (const auto wait = begin_simple_wait(ref, waiter, blockers[0])) return *wait;
   std::vector<Blocker> hard;
   hard.reserve(blockers.size());
   for (const auto& blocker : blockers) hard.push_back({blocker});
@@ -21,6 +23,8 @@ tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_wait(WaitRef ref, const
                                                               std::span<const Blocker> blockers,
                                                               std::span<const std::uint64_t> groups,
                                                               std::uint32_t need) {
+  if (blockers.size() == 1 && groups.empty() && blockers[0].kind == Kind::hard && need != 0)
+    if (const auto wait = begin_simple_wait(ref, waiter, blockers[0].txn)) return *wait;
   const auto make_unique = [](auto& list, auto equal) {
     list.erase(std::unique(list.begin(), list.end(), equal), list.end());
   };
@@ -53,6 +57,17 @@ tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_wait(WaitRef ref, const
   return slot;
 }
 
+/// What nearly every wait is: new, for one transaction that holds the lock. Nothing is done where it is not that simple.
+std::optional<WaitSlot> WaitForGraph::begin_simple_wait(WaitRef ref, const TxnId& waiter, const TxnId& blocker) {
+  if (waiter == blocker || wait_count() >= limits_.waits || edge_count() >= limits_.edges) return std::nullopt;
+  auto& here = waits_at(ref.site);
+  if (here.contains(Sequence{ref.sequence})) return std::nullopt;
+  const auto slot = add_wait(ref, waiter);
+  waits_[slot].reported = ++steps_;
+  add_edge(this->waiter(slot), vertex_for(blocker), slot);
+  return slot;
+}
+
 // New edges come before old ones go: no vertex that stays in use is given up in between.
 void WaitForGraph::set_blockers(WaitSlot w, std::span<const Blocker* const> sorted,
                                 std::span<const Vertex> sorted_groups) {
@@ -71,7 +86,8 @@ void WaitForGraph::set_blockers(WaitSlot w, std::span<const Blocker* const> sort
       continue;
     }
     const auto& blocker = txn(target(e));
-    const auto at = std::ranges::lower_bound(sorted, blocker, {}, [](const Blocker* b) -> const TxnId& { return b->txn; });
+    const auto at =
+        std::ranges::lower_bound(sorted, blocker, {}, [](const Blocker* b) -> const TxnId& { return b->txn; });
     if (at != sorted.end() && (*at)->txn == blocker) {
       kept[static_cast<std::size_t>(at - sorted.begin())] = true;
       set_kind(e, (*at)->kind);
@@ -114,7 +130,8 @@ tl::expected<Vertex, LimitReached> WaitForGraph::begin_group(GroupRef group, Kin
   if (groups_.size() >= limits_.groups) return tl::unexpected(LimitReached{"groups", limits_.groups});
   if (site_groups_.size() <= group.site) site_groups_.resize(group.site + 1);
   static const TxnId nobody("(group)");
-  const auto v = vertices_.take(nobody);
+  const auto v = take_vertex(nobody);
+  vertices_[v].is_group = 1;
   groups_.emplace(v, GroupData{group, kind});
   site_groups_[group.site].emplace(group.number, v);
   return v;
@@ -134,6 +151,7 @@ void WaitForGraph::drop_group(Vertex v) {
   const auto group = groups_.at(v).ref;
   site_groups_[group.site].erase(group.number);
   groups_.erase(v);
+  vertex.is_group = 0;
   vertices_.give_back(v);
 }
 
@@ -168,7 +186,7 @@ std::size_t WaitForGraph::remove_site(SiteSlot site) {
   std::vector<WaitSlot> leaving(sites_[site].begin(), sites_[site].end());
   std::ranges::sort(leaving);
   for (const auto w : leaving) drop_wait(w);
-  sites_[site] = SiteWaits(0, SequenceKey{&waits_}, SequenceKey{&waits_});
+  sites_[site] = SiteWaits(0, SequenceHash{&waits_}, SameSequence{&waits_});
   return leaving.size();
 }
 
@@ -183,6 +201,7 @@ void WaitForGraph::clear() {
   waits_.clear();
   edges_.clear();
   vertices_.clear();
+  ids_.clear();
 }
 
 std::optional<WaitSlot> WaitForGraph::find_wait(WaitRef ref) const {
@@ -192,8 +211,17 @@ std::optional<WaitSlot> WaitForGraph::find_wait(WaitRef ref) const {
   return *found;
 }
 
+std::vector<std::uint64_t> WaitForGraph::sequences(SiteSlot site) const {
+  std::vector<std::uint64_t> found;
+  if (site >= sites_.size()) return found;
+  found.reserve(sites_[site].size());
+  for (const auto w : sites_[site]) found.push_back(waits_[w].sequence);
+  std::ranges::sort(found);
+  return found;
+}
+
 std::optional<Vertex> WaitForGraph::find_txn(const TxnId& txn) const {
-  const auto found = txns_.find(txn.view());
+  const auto found = txns_.find(Name(txn));
   if (found == txns_.end()) return std::nullopt;
   return *found;
 }
@@ -211,11 +239,23 @@ bool WaitForGraph::waits_for(WaitSlot w, const TxnId& blocker) const {
   return std::ranges::any_of(edges(w), [&](EdgeSlot e) { return target(e) == *v || is_member(target(e), *v); });
 }
 
-Vertex WaitForGraph::vertex_for(const TxnId& txn) {
-  if (const auto found = find_txn(txn)) return *found;
-  const auto v = vertices_.take(txn);
-  txns_.insert(v);
+Vertex WaitForGraph::take_vertex(const TxnId& id) {
+  const auto v = vertices_.take();
+  if (v == ids_.size()) {
+    ids_.emplace_back(id);
+  } else {
+    ids_[v] = id;
+  }
   return v;
+}
+
+Vertex WaitForGraph::vertex_for(const TxnId& txn) {
+  const Name name(txn);
+  return *txns_.lazy_emplace(name, [&](const auto& make) {
+    const auto v = take_vertex(txn);
+    vertices_[v].hash = name.hash & 0x7fffffffU;
+    make(v);
+  });
 }
 
 void WaitForGraph::drop_vertex_if_unused(Vertex v) {
@@ -224,12 +264,16 @@ void WaitForGraph::drop_vertex_if_unused(Vertex v) {
   vertices_.give_back(v);
 }
 
+WaitForGraph::SiteWaits& WaitForGraph::waits_at(SiteSlot site) {
+  while (sites_.size() <= site) sites_.emplace_back(0, SequenceHash{&waits_}, SameSequence{&waits_});
+  return sites_[site];
+}
+
 WaitSlot WaitForGraph::add_wait(WaitRef ref, const TxnId& waiter) {
-  while (sites_.size() <= ref.site) sites_.emplace_back(0, SequenceKey{&waits_}, SequenceKey{&waits_});
   const auto v = vertex_for(waiter);
   const auto w = waits_.take(ref, v);
-  waits_[w].place_in_waits = append(vertices_[v].waits, w);
-  sites_[ref.site].insert(w);
+  waits_[w].place_in_waits = vertices_[v].waits.append(w);
+  waits_at(ref.site).insert(w);
   return w;
 }
 
@@ -239,7 +283,7 @@ void WaitForGraph::drop_wait(WaitSlot w) {
   set_need(w, need_all);
   auto& list = vertices_[wait.waiter].waits;
   const auto last = list.back();
-  list[wait.place_in_waits] = last;
+  list.set(wait.place_in_waits, last);
   waits_[last].place_in_waits = wait.place_in_waits;
   list.pop_back();
   sites_[wait.site].erase(w);
@@ -255,9 +299,9 @@ void WaitForGraph::set_need(WaitSlot w, std::uint32_t need) {
 }
 
 void WaitForGraph::set_kind(EdgeSlot e, Kind kind) {
-  if (edges_[e].kind == Kind::dotted) --dotted_edges_;
+  if (this->kind(e) == Kind::dotted) --dotted_edges_;
   if (kind == Kind::dotted) ++dotted_edges_;
-  edges_[e].kind = kind;
+  edges_[e].kind = static_cast<std::uint32_t>(kind) & 3U;
 }
 
 EdgeSlot WaitForGraph::add_edge(Vertex from, Vertex to, WaitSlot w, Kind kind) {
@@ -266,38 +310,44 @@ EdgeSlot WaitForGraph::add_edge(Vertex from, Vertex to, WaitSlot w, Kind kind) {
   const auto e = edges_.take(from, to, w, Kind::hard);
   set_kind(e, kind);
   auto& edge = edges_[e];
-  edge.place_in_out = append(vertices_[from].out, e);
-  edge.place_in_in = append(vertices_[to].in, e);
-  if (w != membership) edge.place_in_wait = append(waits_[w].edges, e);
+  edge.place_in_out = vertices_[from].out.append(e);
+  edge.place_in_in = vertices_[to].in.append(e);
+  if (w != membership) edge.place_in_wait = waits_[w].edges.append(e) & 0x3fffffffU;
+  out_changed(from);
   return e;
-}
-
-std::uint32_t WaitForGraph::append(SlotList& list, std::uint32_t slot) {
-  list.push_back(slot);
-  return static_cast<std::uint32_t>(list.size() - 1);
 }
 
 // The vertex where it starts stays: its wait still stands, or it is a group.
 void WaitForGraph::drop_edge(EdgeSlot e) {
   ++edge_changes_;
   auto& edge = edges_[e];
-  const auto leave = [&](SlotList& list, std::uint32_t EdgeData::*place) {
-    const auto last = list.back();
-    list[edge.*place] = last;
-    edges_[last].*place = edge.*place;
-    list.pop_back();
-  };
-  leave(vertices_[edge.source].out, &EdgeData::place_in_out);
-  leave(vertices_[edge.target].in, &EdgeData::place_in_in);
+  // The last one of each list takes the place that becomes free.
+  auto& out = vertices_[edge.source].out;
+  edges_[out.back()].place_in_out = edge.place_in_out;
+  out.set(edge.place_in_out, out.back());
+  out.pop_back();
+  out_changed(edge.source);
+  auto& in = vertices_[edge.target].in;
+  edges_[in.back()].place_in_in = edge.place_in_in;
+  in.set(edge.place_in_in, in.back());
+  in.pop_back();
   if (edge.wait == membership) {
     members_.erase(member_key(edge.source, edge.target));
   } else {
-    leave(waits_[edge.wait].edges, &EdgeData::place_in_wait);
+    auto& of_wait = waits_[edge.wait].edges;
+    edges_[of_wait.back()].place_in_wait = edge.place_in_wait;
+    of_wait.set(edge.place_in_wait, of_wait.back());
+    of_wait.pop_back();
   }
   drop_vertex_if_unused(edge.target);
   set_kind(e, Kind::hard);
   edge.wait = no_slot;
   edges_.give_back(e);
+}
+
+void WaitForGraph::out_changed(Vertex v) {
+  auto& vertex = vertices_[v];
+  vertex.only_target = vertex.out.single() ? target(vertex.out[0]) : no_slot;
 }
 
 }  // namespace gordian::graph

@@ -13,13 +13,13 @@
 //
 // Not thread-safe: a coordinator owns one and uses it from its reactor thread.
 // Cost: adding or removing an edge O(1) amortised; removing a wait, a transaction or a group O(its edges), a site O(its waits).
-// Memory: about 225 bytes for a wait with one blocker, its waiter's vertex included (ids up to 15 bytes; longer ones add
-// their length); 24 for each further edge, 48 for each member of a group.
+// Memory: about 150 bytes for a wait with one blocker, its waiter's vertex included (ids up to 15 bytes; longer ones add
+// their length); 24 to 40 for each further edge, 60 for each member of a group.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
 #include <absl/container/flat_hash_set.h>
-#include <absl/container/inlined_vector.h>
+#include <absl/hash/hash.h>
 
 #include <cstdint>
 #include <gordian/ids.hpp>
@@ -33,6 +33,7 @@
 #include <vector>
 
 #include "graph/slot_array.hpp"
+#include "graph/slot_list.hpp"
 
 namespace gordian::graph {
 
@@ -103,6 +104,7 @@ class WaitForGraph {
 
   /// Ends the wait; false if there is none.
   bool end_wait(WaitRef ref);
+  void end_wait(WaitSlot w) { drop_wait(w); }
   /// The transaction ended everywhere: its waits vanish, it blocks nobody and is a member of nothing; a wait that needs some
   /// of several needs one less. Returns the number of waits removed.
   std::size_t remove_txn(const TxnId& txn);
@@ -122,15 +124,17 @@ class WaitForGraph {
   void clear();
 
   [[nodiscard]] std::optional<WaitSlot> find_wait(WaitRef ref) const;
+  /// Of the site's waits, sorted. Cost: O(n log n).
+  [[nodiscard]] std::vector<std::uint64_t> sequences(SiteSlot site) const;
   [[nodiscard]] std::optional<Vertex> find_txn(const TxnId& txn) const;
   [[nodiscard]] std::optional<Vertex> find_group(GroupRef group) const;
 
   // Reading. Slots passed in must be alive.
-  [[nodiscard]] bool is_group(Vertex v) const { return !groups_.empty() && groups_.contains(v); }
+  [[nodiscard]] bool is_group(Vertex v) const { return vertices_[v].is_group != 0; }
   [[nodiscard]] GroupRef group(Vertex v) const { return groups_.at(v).ref; }
   [[nodiscard]] bool is_member(Vertex group, Vertex txn) const { return members_.contains(member_key(group, txn)); }
   /// Of a transaction.
-  [[nodiscard]] const TxnId& txn(Vertex v) const { return vertices_[v].id; }
+  [[nodiscard]] const TxnId& txn(Vertex v) const { return ids_[v]; }
   [[nodiscard]] WaitRef ref(WaitSlot w) const { return {waits_[w].site, waits_[w].sequence}; }
   [[nodiscard]] Vertex waiter(WaitSlot w) const { return waits_[w].waiter; }
   /// When the wait was begun or last replaced, counted in this graph's own steps: a larger number is later.
@@ -148,9 +152,11 @@ class WaitForGraph {
   /// Of an edge that does not start at a group.
   [[nodiscard]] WaitSlot wait(EdgeSlot e) const { return edges_[e].wait; }
   /// An edge to a group has the group's kind; one from a group is hard.
-  [[nodiscard]] Kind kind(EdgeSlot e) const { return edges_[e].kind; }
+  [[nodiscard]] Kind kind(EdgeSlot e) const { return static_cast<Kind>(edges_[e].kind); }
   [[nodiscard]] std::span<const EdgeSlot> out_edges(Vertex v) const { return vertices_[v].out; }
   [[nodiscard]] std::span<const EdgeSlot> in_edges(Vertex v) const { return vertices_[v].in; }
+  /// Where the only out-edge leads: a walk along a chain reads nothing but vertices. no_slot if there is none, or several.
+  [[nodiscard]] Vertex only_target(Vertex v) const { return vertices_[v].only_target; }
 
   /// For any number below vertex_capacity() or edge_capacity().
   [[nodiscard]] bool alive(Vertex v) const {
@@ -178,28 +184,26 @@ class WaitForGraph {
   [[nodiscard]] std::string check_invariants() const;
 
  private:
-  // Most transactions have one wait with a blocker or two: these lists rarely need memory of their own.
-  using SlotList = absl::InlinedVector<std::uint32_t, 4>;
-
   struct VertexData {
-    explicit VertexData(const TxnId& txn) : id(txn) {}
-
-    TxnId id;
     SlotList waits;
     SlotList out;
     SlotList in;
+    Vertex only_target = no_slot;
+    std::uint32_t is_group : 1 = 0;
+    std::uint32_t hash : 31 = 0;  ///< of a transaction's id
   };
   // An edge knows its place in each list that holds it, so that it leaves by swapping with the last one.
   struct EdgeData {
-    EdgeData(Vertex waiter, Vertex blocker, WaitSlot w, Kind k) : source(waiter), target(blocker), wait(w), kind(k) {}
+    EdgeData(Vertex from, Vertex to, WaitSlot w, Kind k)
+        : source(from), target(to), wait(w), kind(static_cast<std::uint32_t>(k) & 3U) {}
 
     Vertex source;
     Vertex target;
     WaitSlot wait;  ///< no_slot: this slot is free
     std::uint32_t place_in_out = 0;
     std::uint32_t place_in_in = 0;
-    std::uint32_t place_in_wait = 0;
-    Kind kind;
+    std::uint32_t place_in_wait : 30 = 0;
+    std::uint32_t kind : 2;
   };
   static constexpr WaitSlot membership = no_slot - 1;  ///< the `wait` of an edge group → member
   struct WaitData {
@@ -214,34 +218,55 @@ class WaitForGraph {
     SlotList edges;
   };
 
-  // The indexes hold slots only; ids and sequences are looked up where the slots keep them.
-  struct TxnKey {
+  // The indexes hold slots only; ids, their hashes and sequences are looked up where the slots keep them.
+  struct Name {
+    explicit Name(const TxnId& txn) : id(txn.view()), hash(absl::Hash<std::string_view>{}(id)&0x7fffffffU) {}
+
+    std::string_view id;
+    std::uint32_t hash;
+  };
+  struct TxnHash {
     using is_transparent = void;
     const SlotArray<VertexData>* vertices;
-    [[nodiscard]] std::string_view key(Vertex v) const { return (*vertices)[v].id.view(); }
-    [[nodiscard]] static std::string_view key(std::string_view id) { return id; }
-    [[nodiscard]] std::size_t operator()(auto a) const { return std::hash<std::string_view>{}(key(a)); }
-    [[nodiscard]] bool operator()(auto a, auto b) const { return key(a) == key(b); }
+    [[nodiscard]] std::size_t operator()(Vertex v) const { return spread((*vertices)[v].hash); }
+    [[nodiscard]] std::size_t operator()(const Name& name) const { return spread(name.hash); }
+    [[nodiscard]] static std::size_t spread(std::uint32_t hash) {
+      const auto product = std::uint64_t{hash} * 0x9e3779b97f4a7c15ULL;
+      return product ^ product >> 32U;
+    }
+  };
+  struct SameTxn {
+    using is_transparent = void;
+    const Chunks<TxnId>* ids;
+    [[nodiscard]] bool operator()(Vertex a, Vertex b) const { return a == b; }
+    [[nodiscard]] bool operator()(Vertex v, const Name& name) const { return (*ids)[v].view() == name.id; }
   };
   struct Sequence {
     std::uint64_t value;
   };
-  struct SequenceKey {
+  struct SequenceHash {
     using is_transparent = void;
     const SlotArray<WaitData>* waits;
-    [[nodiscard]] std::uint64_t key(WaitSlot w) const { return (*waits)[w].sequence; }
-    [[nodiscard]] static std::uint64_t key(Sequence sequence) { return sequence.value; }
-    [[nodiscard]] std::size_t operator()(auto a) const { return absl::Hash<std::uint64_t>{}(key(a)); }
-    [[nodiscard]] bool operator()(auto a, auto b) const { return key(a) == key(b); }
+    [[nodiscard]] std::size_t operator()(WaitSlot w) const { return (*this)(Sequence{(*waits)[w].sequence}); }
+    [[nodiscard]] std::size_t operator()(Sequence s) const { return absl::Hash<std::uint64_t>{}(s.value); }
   };
-  using SiteWaits = absl::flat_hash_set<WaitSlot, SequenceKey, SequenceKey>;
+  struct SameSequence {
+    using is_transparent = void;
+    const SlotArray<WaitData>* waits;
+    [[nodiscard]] bool operator()(WaitSlot a, WaitSlot b) const { return a == b; }
+    [[nodiscard]] bool operator()(WaitSlot w, Sequence s) const { return (*waits)[w].sequence == s.value; }
+  };
+  using SiteWaits = absl::flat_hash_set<WaitSlot, SequenceHash, SameSequence>;
   using SiteGroups = absl::flat_hash_map<std::uint64_t, Vertex>;
 
   [[nodiscard]] static std::uint64_t member_key(Vertex group, Vertex txn) {
     return std::uint64_t{group} << 32U | std::uint64_t{txn};
   }
 
+  [[nodiscard]] std::optional<WaitSlot> begin_simple_wait(WaitRef ref, const TxnId& waiter, const TxnId& blocker);
+  [[nodiscard]] Vertex take_vertex(const TxnId& id);
   [[nodiscard]] Vertex vertex_for(const TxnId& txn);
+  [[nodiscard]] SiteWaits& waits_at(SiteSlot site);
   void drop_vertex_if_unused(Vertex v);
   [[nodiscard]] WaitSlot add_wait(WaitRef ref, const TxnId& waiter);
   void drop_wait(WaitSlot w);
@@ -250,8 +275,7 @@ class WaitForGraph {
   void set_need(WaitSlot w, std::uint32_t need);
   void drop_edge(EdgeSlot e);
   void drop_group(Vertex v);
-  /// Returns the slot's place in the list.
-  static std::uint32_t append(SlotList& list, std::uint32_t slot);
+  void out_changed(Vertex v);
   void set_blockers(WaitSlot w, std::span<const Blocker* const> sorted, std::span<const Vertex> sorted_groups);
   [[nodiscard]] std::string check_vertex(Vertex v) const;
   [[nodiscard]] std::string check_group(Vertex v) const;
@@ -260,9 +284,10 @@ class WaitForGraph {
 
   Limits limits_;
   SlotArray<VertexData> vertices_;
+  Chunks<TxnId> ids_;  ///< by vertex
   SlotArray<EdgeData> edges_;
   SlotArray<WaitData> waits_;
-  absl::flat_hash_set<Vertex, TxnKey, TxnKey> txns_;
+  absl::flat_hash_set<Vertex, TxnHash, SameTxn> txns_;
   std::vector<SiteWaits> sites_;
   struct GroupData {
     GroupRef ref;

@@ -1,4 +1,4 @@
-// What the lock client sends: openings before requests, requests in one message, renewals in one message, closings.
+// What the lock client sends: closings, openings before requests, requests in one message, renewals in one message.
 #include <algorithm>
 
 #include "lease/client_core.hpp"
@@ -41,13 +41,14 @@ std::vector<wire::FromLockClient> ClientCore::take_messages(std::size_t index, M
   advance(now);
   Agent& agent = agents_[index];
   std::vector<wire::FromLockClient> out;
-  if (!agent.opens.empty()) take_opens(agent, out, now);
-  if (!agent.sends.empty()) take_requests(agent, out, now);
-  if (!agent.renews.empty()) take_renewals(agent, out, now);
+  // A lease that is begun anew asks again for what its former number may be waiting for: that one ends first.
   for (const Number number : std::exchange(agent.closes, {})) {
     if (const auto found = agent.leases.find(number); found != agent.leases.end()) found->second.queued = false;
     out.emplace_back(wire::CloseSession{number});
   }
+  if (!agent.opens.empty()) take_opens(agent, out, now);
+  if (!agent.sends.empty()) take_requests(agent, out, now);
+  if (!agent.renews.empty()) take_renewals(agent, out, now);
   return out;
 }
 

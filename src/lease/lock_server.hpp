@@ -147,6 +147,8 @@ class LockServer : private LockEvents {
     std::uint64_t done_below = 0;
     std::unordered_set<Txn*> txns;
     std::map<std::uint64_t, Remembered> requests;
+    /// → the number of the request that ended it: what was asked for it before, and comes later, does not begin it anew.
+    std::map<TxnId, std::uint64_t> ended;
   };
   struct HeldBack {
     std::uint64_t session;
@@ -181,6 +183,7 @@ class LockServer : private LockEvents {
 
   // requests.cpp: what a session asks for
   void handle(Session& session, const wire::LockServiceRequest& request);
+  [[nodiscard]] static bool overtaken_by_end(const Session& session, const wire::LockServiceRequest& request);
   void on(Session& session, const wire::LockRequest& r);
   void on(Session& session, const wire::UnlockRequest& r);
   void on(Session& session, const wire::DowngradeRequest& r);

@@ -12,7 +12,11 @@ using Code = LockError::Code;
 
 bool LockServer::abort_waiting(const TxnId& txn, const std::string& incident, WaitNumber wait, ServerTime now) {
   advance(now);
+#ifdef GORDIAN_MUTATION_ABORT_CONDITION  // see agent/session.cpp
+  const bool done = wait == WaitNumber{} ? table_.abort(txn, incident) : table_.abort(txn, incident, wait);
+#else
   const bool done = table_.abort(txn, incident, wait);
+#endif
   if (done) ++counters_.aborted;
   return done;
 }

@@ -225,6 +225,7 @@ void LockServer::handle(Session& session, const wire::LockServiceRequest& reques
     auto end = session.requests.lower_bound(id.done_below);
     for (auto it = session.requests.begin(); it != end;)
       it = it->second.reply.status == LockStatus::waiting ? std::next(it) : session.requests.erase(it);
+    std::erase_if(session.ended, [&](const auto& entry) { return entry.second < id.done_below; });
   }
   if (id.request < session.done_below) return;
   if (const auto known = session.requests.find(id.request); known != session.requests.end()) {
@@ -242,7 +243,22 @@ void LockServer::handle(Session& session, const wire::LockServiceRequest& reques
                                " requests that wait or whose answers it has not taken, the limit of this agent",
                            {}});
   }
+  if (overtaken_by_end(session, request))
+    return answer(session, id.request, LockStatus::cancelled, "the transaction ended");
   std::visit([&](const auto& r) { on(session, r); }, request);
+}
+
+/// Messages may arrive in another order: a request made before the end of its transaction takes nothing after it.
+bool LockServer::overtaken_by_end(const Session& session, const wire::LockServiceRequest& request) {
+  return std::visit(
+      [&]<class R>(const R& r) {
+        if constexpr (requires { r.txn; }) {
+          const auto ended = session.ended.find(r.txn);
+          return ended != session.ended.end() && r.id.request < ended->second;
+        }
+        return false;
+      },
+      request);
 }
 
 void LockServer::on(Session& session, const wire::LockRequest& r) {
@@ -357,6 +373,7 @@ void LockServer::on(Session& session, const wire::DowngradeRequest& r) {
 
 void LockServer::on(Session& session, const wire::EndRequest& r) {
   if (Txn* txn = find_txn(session, r.txn)) end_txn(*txn);
+  session.ended.insert_or_assign(r.txn, r.id.request);
   answer(session, r.id.request, LockStatus::done);
 }
 

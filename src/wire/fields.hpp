@@ -95,6 +95,8 @@ void appended_fields(Of<Welcome> auto& m, auto&& f) {
 inline bool has_appended(const Welcome& m) { return !m.map.members.empty(); }
 void appended_fields(Of<HeartbeatAck> auto& m, auto&& f) { f("map_version", m.map_version); }
 inline bool has_appended(const HeartbeatAck& m) { return m.map_version != 0; }
+void appended_fields(Of<Abort> auto& m, auto&& f) { f("blocker", m.blocker), f("since", m.since); }
+inline bool has_appended(const Abort& m) { return !m.blocker.empty(); }
 void fields(Of<Resync> auto& m, auto&& f) { f("epoch", m.epoch), f("reason", m.reason); }
 void fields(Of<Confirm> auto& m, auto&& f) {
   f("epoch", m.epoch), f("incarnation", m.incarnation), f("confirm", m.confirm), f("edges", m.edges);

@@ -217,6 +217,10 @@ struct Abort {
   std::uint64_t attempt;
   std::uint64_t grace_ms;
   std::string reason;
+  /// Of role `waiting`: the wait must still be for this one, without a break since the agent's message `since`. Empty: for
+  /// whomever.
+  std::string blocker = {};
+  std::uint64_t since = 0;
 
   friend bool operator==(const Abort&, const Abort&) = default;
 };

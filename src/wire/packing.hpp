@@ -14,13 +14,17 @@
 
 namespace gordian::wire {
 
+/// Does M have fields that are left out unless they say something? (Asked out here: clang 14 cannot do so inside a lambda.)
+template <class M>
+inline constexpr bool appends = requires(const M& m) { has_appended(m); };
+
 class Writer {
  public:
   template <class M>
   void message(const M& m) {
     write<M>([&](auto&& f) {
       fields(m, f);
-      if constexpr (requires { appended_fields(m, f); }) {
+      if constexpr (appends<M>) {
         if (has_appended(m)) appended_fields(m, f);
       }
     });
@@ -297,6 +301,8 @@ class Reader {
   }
   void get(const msgpack::object& o, std::vector<Change>& values) {
     std::size_t index = 0;
+    if (o.type == msgpack::type::ARRAY)
+      values.reserve(std::min<std::size_t>(o.via.array.size, limits_.changes_per_message));
     list(o, limits_.changes_per_message, [&](const msgpack::object& element) {
       const auto length = where_.size();
       where_ += "[" + std::to_string(index++) + "]";

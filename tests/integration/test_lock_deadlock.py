@@ -70,6 +70,61 @@ class MixedTest(unittest.TestCase):
         row.run("commit")
 
 
+class ReorderTest(unittest.TestCase):
+    """Two transactions, each queued behind a request of the other, at two agents."""
+
+    def setUp(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.gordiand = self.enterContext(Gordiand())
+        self.a, self.b = (self.site(folder, name) for name in "ab")
+        self.gordiand.cli.wait_for_sites("a", "b")
+
+    def site(self, folder, name):
+        agent = self.enterContext(
+            LockAgent(name, folder / name, "--publish-after", "0", coordinator=self.gordiand.endpoint))
+        peer = self.enterContext(LockPeer(agent.endpoint))
+        peer.open(1, 600_000)
+        return peer
+
+    def queue(self, peer, number, txn, mode):
+        peer.request(lp.LOCK, 1, number, txn, None, None, 0, 0, [["hot", mode]])
+        wait_until(lambda: txn in peer.waiters("hot") or txn in peer.holders("hot"), 10, f"{txn} has asked")
+
+    def test_one_is_let_past_the_other_and_both_finish(self):
+        for peer, reader in (self.a, "reader of a"), (self.b, "reader of b"):
+            self.assertEqual(peer.lock(1, 1, reader, "hot", "S")[0], lp.DONE)
+        # T1 would fit in at a, and T2 at b; each stands behind the other, who waits for a reader.
+        self.queue(self.a, 2, "T2", "X")
+        self.queue(self.b, 2, "T1", "X")
+        self.queue(self.a, 3, "T1", "S")
+        self.queue(self.b, 3, "T2", "S")
+        incident = wait_until(lambda: [i for i in self.gordiand.cli.deadlocks()["incidents"] if i["outcome"] == "resolved"], 15,
+                              lambda: f"an incident is resolved: {self.gordiand.cli.deadlocks()}", 0.02)[0]
+        self.assertEqual(incident["victims"], [])
+        [moved] = [edge for edge in incident["edges"] if edge.get("reordered")]
+        self.assertEqual(moved["kind"], "soft")
+        peer = self.a if moved["site"] == "a" else self.b
+        self.assertEqual(peer.holders("hot")[moved["waiter"]], "S")  # and has the lock at once, beside the reader
+        for reader_of, reader in (self.a, "reader of a"), (self.b, "reader of b"):
+            self.assertEqual(reader_of.ask(lp.END, 1, 9, reader)[0], lp.DONE)
+        first, second = ("T1", "T2") if moved["waiter"] == "T1" else ("T2", "T1")
+        for txn in first, second:
+            for one in self.a, self.b:
+                wait_until(lambda one=one, txn=txn: txn in one.holders("hot"), 10, f"{txn} has its locks")
+            for number, one in enumerate((self.a, self.b), 10 if txn == first else 20):
+                self.assertEqual(one.ask(lp.END, 1, number, txn)[0], lp.DONE)
+        self.assertEqual(len(self.gordiand.cli.deadlocks()["incidents"]), 1)
+        for one in self.a, self.b:
+            self.assertEqual(one.query("status")["counters"]["aborted"], 0)
+        self.assertEqual(sum(one.query("status")["counters"]["reordered"] for one in (self.a, self.b)), 1)
+        table = self.gordiand.cli.run("deadlocks").stdout
+        self.assertIn("none: reorder", table)
+        story = self.gordiand.cli.run("deadlocks", "--incident", incident["id"]).stdout
+        self.assertIn("a reorder of the queue was enough", story)
+        self.assertIn(f"behind   {moved['blocker']} (peer) (was let past it)", story)
+        self.assertIn(f"reorder at site {moved['site']} ordered: {moved['waiter']} ahead of {moved['blocker']}", story)
+
+
 class CrowdTest(unittest.TestCase):
     def setUp(self):
         self.stack = self.enterContext(contextlib.ExitStack())

@@ -60,9 +60,30 @@ class CrossingTest(PostgresCase):
         closing.result(10)
         incident = self.settled_incident()
         self.assertEqual(incident["victims"], ["second"])
-        self.assertEqual({txn["txn"] for txn in incident["txns"]}, {"second", "holder"})
+        # `before` has the tuple lock, and keeps it as long as it waits here itself: it is on a cycle, too.
+        self.assertEqual({txn["txn"] for txn in incident["txns"]}, {"second", "before", "holder"})
         holder["a"].commit()
         queued.result(10)
+
+    def test_a_deadlock_through_a_queue_that_cannot_be_reordered(self):
+        reader, writer, late = self.session("a", "gtx:reader"), self.transaction("writer"), self.transaction("late")
+        reader.run("select * from account")
+        writer["b"].run("select 1")  # the older one
+        late["b"].run(UPDATE.format(1))
+        locking = writer["a"].begin("lock table account in access exclusive mode")
+        self.servers["a"].wait_until_waiting(writer["a"])
+        behind = late["a"].begin("select * from account")
+        self.servers["a"].wait_until_waiting(late["a"])
+        closing = writer["b"].begin(UPDATE.format(1))
+        self.assertIn("canceling statement", error_of(behind))
+        late["b"].rollback()
+        closing.result(10)
+        incident = self.settled_incident()
+        self.assertEqual(incident["victims"], ["late"])
+        self.assertEqual({(edge["waiter"], edge["kind"]) for edge in incident["edges"]}, {("late", "soft"), ("writer", "hard")})
+        self.assertIn("not reordered at site a: this engine does not reorder queues", [step["what"] for step in incident["steps"]])
+        reader.commit()
+        locking.result(10)
 
     def test_who_is_only_queued_ahead_is_soft(self):
         reader, writer, late = (self.session("a", f"gtx:{name}") for name in ("reader", "writer", "late"))

@@ -17,7 +17,7 @@ import zmq
 
 VERSION = 1
 HELLO, HEARTBEAT, DELTA, SNAPSHOT, CONFIRMED, ABORTED, GOODBYE = range(1, 8)
-WELCOME, HEARTBEAT_ACK, RESYNC, CONFIRM, ABORT, ERROR = range(17, 23)
+WELCOME, HEARTBEAT_ACK, RESYNC, CONFIRM, ABORT, ERROR, REORDER = range(17, 24)
 QUERY, ANSWER = 32, 33
 WAIT, END, TRANSACTION, FORGET, GROUP, JOIN, LEAVE, END_GROUP = range(8)  # changes
 MALFORMED, WRONG_VERSION, TOO_LARGE, UNKNOWN_SESSION, DUPLICATE_SITE, STALE_INCARNATION, TOO_MANY_SITES, WAIT_A_MOMENT = range(1, 9)
@@ -65,7 +65,9 @@ class Wait:
     mode: str
     began: float
     since: dict = dataclasses.field(default_factory=dict)  # hard blocker -> number of the message that first named it
-    soft: tuple = ()
+    soft: dict = dataclasses.field(default_factory=dict)  # the same for those queued ahead of it
+    need: int = 0  # how many of its hard blockers must let go; 0: all
+    set_since: int = 0  # number of the message that first named exactly these blockers with this need
     groups: tuple = ()
     published: int = 0  # number of the message that first named it; 0: none did
 
@@ -82,10 +84,11 @@ class Session:
     """One agent's side of the protocol.
 
     `abort(order)` is called while the order's condition holds; it must carry it out before it returns, reporting what
-    changed by end_wait() and set_blockers(), and returns (outcome, text).
+    changed by end_wait() and set_blockers(), and returns (outcome, text). So is `reorder(sequence, blocker)`, which lets that
+    wait go ahead of a request that is queued before it; without it the engine's queues are not reordered.
     """
 
-    def __init__(self, site, incarnation, abort, publish_after=0.0, resolve_local_deadlocks=True):
+    def __init__(self, site, incarnation, abort, publish_after=0.0, resolve_local_deadlocks=True, reorder=None):
         self.site = site
         self.incarnation = incarnation
         self.instance = secrets.token_hex(8)
@@ -95,6 +98,7 @@ class Session:
         self.applied = 0
         self.errors = []  # [code, text, number] of every Error, for whoever wants to know
         self._abort = abort
+        self._reorder = reorder
         self._publish_after = publish_after
         self._resolve_local_deadlocks = resolve_local_deadlocks
         self._heartbeat_s = self._lease_s = None
@@ -104,26 +108,32 @@ class Session:
         self._last_group = 0
         self._groups = {}
         self._transactions = {}
-        self._carried_out = {}  # (incident, victim, role) -> the answer, for orders that are given again
+        self._carried_out = {}  # (incident, victim, role) or (incident, sequence, blocker) -> the answer, for orders that are given again
         self._snapshot_due = True
         self._forget_pending()
 
     # What the engine reports.
 
-    def begin_wait(self, now, waiter, blockers, soft=(), resource="", mode="X", groups=()):
+    def begin_wait(self, now, waiter, blockers, soft=(), resource="", mode="X", groups=(), need=0):
         """A new episode of waiting; its sequence."""
         self._last_sequence += 1
         self._waits[self._last_sequence] = Wait(waiter, resource, mode, now, groups=tuple(groups))
-        self.set_blockers(self._last_sequence, blockers, soft)
+        self.set_blockers(self._last_sequence, blockers, soft, need=need)
         return self._last_sequence
 
-    def set_blockers(self, sequence, blockers, soft=(), retaken=()):
-        """Whom it waits for now. `retaken`: those that let go and took the lock again since the last report."""
+    def set_blockers(self, sequence, blockers, soft=(), retaken=(), need=0):
+        """Whom it waits for now. `retaken`: those that let go and took the lock again since the last report. `need`: for so
+        many of them, 0 for all; then `soft` is empty."""
         wait = self._waits[sequence]
+        before = wait.since, wait.need
         unchanged = {blocker: since for blocker, since in wait.since.items() if blocker not in retaken}
         blockers = [blocker for blocker in blockers if blocker != wait.waiter][:BLOCKERS_MAX]
         wait.since = {blocker: unchanged.get(blocker, self.number + 1) for blocker in blockers}
-        wait.soft = tuple(soft)[:BLOCKERS_MAX - len(blockers)]
+        soft = [blocker for blocker in soft if blocker != wait.waiter][:BLOCKERS_MAX - len(blockers)]
+        wait.soft = {blocker: wait.soft.get(blocker, self.number + 1) for blocker in soft}
+        wait.need = min(need, len(blockers))
+        if (wait.since, wait.need) != before:
+            wait.set_since = self.number + 1
         self._changed[sequence] = None
 
     def end_wait(self, sequence):
@@ -253,6 +263,8 @@ class Session:
         wait.published = wait.published or self.number + 1
         age_us = max(0, int((now - wait.began) * 1e6))
         change = [WAIT, sequence, wait.waiter, list(wait.since), wait.resource, wait.mode, "", age_us, list(wait.soft), []]
+        if wait.need:
+            return change + [list(wait.groups), wait.need]
         return change + [list(wait.groups)] if wait.groups else change
 
     def _publish_groups(self, waits):
@@ -286,11 +298,12 @@ class Session:
         self._heard = now
         if kind == ERROR:
             return self._on_error(now, *fields[:3])
-        if kind not in (WELCOME, HEARTBEAT_ACK, RESYNC, CONFIRM, ABORT):
+        if kind not in (WELCOME, HEARTBEAT_ACK, RESYNC, CONFIRM, ABORT, REORDER):
             return []
         epoch, fields = fields[0], fields[1:]
         if epoch < self.epoch:
-            return [encode(ABORTED, fields[1], REFUSED, "an order of an earlier epoch")] if kind == ABORT else []
+            refusal = encode(ABORTED, fields[1], REFUSED, "an order of an earlier epoch") if kind in (ABORT, REORDER) else None
+            return [refusal] if refusal else []
         self.epoch = epoch
         if kind == WELCOME:
             return self._on_welcome(now, *fields[:2])
@@ -302,6 +315,8 @@ class Session:
             return self._flush(now)
         if kind == CONFIRM:
             return self._on_confirm(now, *fields[:3])
+        if kind == REORDER:
+            return self._on_reorder(now, *fields[:5])
         return self._on_abort(now, fields[0], Order(*fields[1:9]))
 
     def _on_welcome(self, now, heartbeat_ms, lease_ms):
@@ -316,7 +331,11 @@ class Session:
             wait = self._waits.get(sequence)
             if incarnation != self.incarnation or wait is None:
                 return False
-            return wait.since.get(blocker, since + 1) <= since or self._member_since(wait, blocker, since + 1) <= since
+            if wait.need and wait.set_since > since:
+                return False
+            if wait.since.get(blocker, since + 1) <= since or wait.soft.get(blocker, since + 1) <= since:
+                return True
+            return self._member_since(wait, blocker, since + 1) <= since
 
         denied = [edge[:2] for edge in edges if not holds(*edge[:3])]
         return self._flush(now) + [encode(CONFIRMED, confirm, denied)]
@@ -333,15 +352,36 @@ class Session:
         if incarnation != self.incarnation:
             outcome, text = REFUSED, "an order for another incarnation"
         elif wait and (wait.waiter == order.victim if order.role == WAITING else self._blocks(wait, order.victim)):
-            outcome, text = self._carried_out[key] = self._abort(order)
-            if len(self._carried_out) > REMEMBERED_ORDERS:
-                del self._carried_out[next(iter(self._carried_out))]
+            outcome, text = self._abort(order)
+            self._remember(key, (outcome, text))
         else:
             outcome, text = self._carried_out.get(key, (STALE, "it does not wait like that any more"))
         return self._flush(now) + [encode(ABORTED, order.order, outcome, text)]
 
+    def _on_reorder(self, now, incarnation, order, incident, sequence, blocker):
+        wait = self._waits.get(sequence)
+        key = (incident, sequence, blocker)
+        if incarnation != self.incarnation:
+            outcome, text = REFUSED, "an order for another incarnation"
+        elif key in self._carried_out:
+            outcome, text = self._carried_out[key]
+        elif wait is None or blocker not in wait.soft:
+            outcome, text = STALE, "it is not behind that request any more"
+        elif self._reorder is None:
+            outcome, text = FAILED, "this engine does not reorder queues"
+        else:
+            outcome, text = self._reorder(sequence, blocker)
+            if outcome == DONE:
+                self._remember(key, (outcome, text))
+        return self._flush(now) + [encode(ABORTED, order, outcome, text)]
+
+    def _remember(self, key, answer):
+        self._carried_out[key] = answer
+        if len(self._carried_out) > REMEMBERED_ORDERS:
+            del self._carried_out[next(iter(self._carried_out))]
+
     def _blocks(self, wait, victim):
-        return victim in wait.since or any(victim in self._groups[number].since for number in wait.groups)
+        return victim in wait.since or victim in wait.soft or any(victim in self._groups[number].since for number in wait.groups)
 
     def _on_error(self, now, code, text, number):
         self.errors.append([code, text, number])
@@ -361,6 +401,8 @@ class Session:
         self.number = 0
         for wait in self._waits.values():
             wait.since = dict.fromkeys(wait.since, 1)
+            wait.soft = dict.fromkeys(wait.soft, 1)
+            wait.set_since = 1
             wait.published = min(wait.published, 1)
         for group in self._groups.values():
             group.since = dict.fromkeys(group.since, 1)

@@ -125,6 +125,46 @@ class SessionTest(unittest.TestCase):
         [(_, (_, outcome, _))] = self.receive(*other)
         self.assertEqual((outcome, len(self.orders)), (ga.STALE, 1))
 
+    def test_a_soft_edge_is_confirmed_while_the_request_is_queued_ahead(self):
+        wait = self.session.begin_wait(0.0, "T1", ["T2"], soft=["T3"])
+        [(_, (_, _, [change]))] = self.tick()  # Delta 2
+        self.assertEqual(change[8], ["T3"])
+        self.assertEqual(self.confirm(wait, "T3", 2), [])
+        self.session.set_blockers(wait, ["T2"])
+        self.assertEqual(self.confirm(wait, "T3", 2), [[wait, "T3"]])
+
+    def test_a_wait_for_some_of_several_is_confirmed_while_its_set_is_the_same(self):
+        wait = self.session.begin_wait(0.0, "T1", ["T2", "T3"], need=1)
+        [(_, (_, _, [change]))] = self.tick()  # Delta 2
+        self.assertEqual(change[10:], [[], 1])
+        self.assertEqual(self.confirm(wait, "T2", 2), [])
+        self.session.set_blockers(wait, ["T2", "T3", "T4"], need=1)
+        self.assertEqual(self.confirm(wait, "T2", 2), [[wait, "T2"]])
+        self.assertEqual(self.confirm(wait, "T2", 3), [])
+        self.session.set_blockers(wait, ["T2", "T3", "T4"], need=2)
+        self.assertEqual(self.confirm(wait, "T2", 3), [[wait, "T2"]])
+
+    def test_a_reorder_is_carried_out_once_and_refused_by_an_engine_that_has_none(self):
+        wait = self.session.begin_wait(0.0, "T1", [], soft=["T2"])
+        self.tick()
+        reorder = lambda order, blocker="T2": (ga.REORDER, 7, INCARNATION, order, "i1", wait, blocker, 0, 1000, "")
+        self.assertEqual(self.receive(*reorder(1)), [(ga.ABORTED, [1, ga.FAILED, "this engine does not reorder queues"])])
+        [(_, answer)] = self.receive(*reorder(2, "T9"))
+        self.assertEqual(answer[:2], [2, ga.STALE])
+        asked = []
+
+        def let_past(sequence, blocker):
+            asked.append((sequence, blocker))
+            self.session.end_wait(sequence)
+            return ga.DONE, ""
+
+        self.session._reorder = let_past
+        delta, aborted = self.receive(*reorder(3))
+        self.assertEqual(delta, (ga.DELTA, [INCARNATION, 3, [[ga.END, wait]]]))
+        self.assertEqual(aborted, (ga.ABORTED, [3, ga.DONE, ""]))
+        self.assertEqual(self.receive(*reorder(4)), [(ga.ABORTED, [4, ga.DONE, ""])])
+        self.assertEqual(asked, [(wait, "T2")])
+
     def test_orders_of_an_old_epoch_or_for_another_incarnation_are_refused(self):
         wait = self.session.begin_wait(0.0, "T1", ["T2"])
         self.tick()

@@ -15,7 +15,7 @@ FLOOR = {
     "gordiand": 5, "cli": 5, "agents/*": 5, "experiments": 5,
 }
 # Arrows on one floor.
-SIDEWAYS = {("embed", "net"), ("admin", "store")}
+SIDEWAYS = {("embed", "net"), ("admin", "store"), ("lease", "agent")}
 
 # The public face is two things: plain words, which everyone may use, and what embed/ promises to engines.
 PUBLIC = "include/gordian"

@@ -1,6 +1,8 @@
 // The detector: scenarios, and a differential test of search, full pass and reduction against brute force.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <numeric>
 #include <random>
 
 #include "scenario.hpp"
@@ -48,6 +50,31 @@ TEST_CASE("depth is no deadlock: a chain of 100000 waits is searched without rec
   CHECK(candidate->edges.size() == 100'001);
   CHECK(shortest_cycle(candidate->edges, TxnId("5")).size() == 100'001);
   CHECK(s.detector.full_pass().front().edges == candidate->edges);
+}
+
+TEST_CASE("a convoy of 10000 costs few steps, in whatever order it is built up") {
+  constexpr std::uint32_t length = 10'000;
+  std::vector<std::uint32_t> waits(length);  // i: transaction i+1 begins to wait for transaction i
+  std::iota(waits.begin(), waits.end(), 0U);
+  SUBCASE("front to back") {}
+  SUBCASE("back to front") { std::ranges::reverse(waits); }
+  SUBCASE("random") { std::shuffle(waits.begin(), waits.end(), std::mt19937(1)); }
+  SUBCASE("in pairs: whoever begins to wait is waited for, and the chain ahead is long") {
+    for (std::size_t i = 0; i < length; i += 2) std::swap(waits[i], waits[i + 1]);
+  }
+  SUBCASE("from the middle, to both sides in turn") {
+    std::ranges::sort(waits, {}, [](std::uint32_t i) { return std::abs(2 * static_cast<int>(i) - 9'999); });
+  }
+  graph::WaitForGraph graph;
+  Detector detector(graph);
+  for (const auto i : waits) {
+    const TxnId blocker(std::to_string(i));
+    const auto wait = graph.begin_wait({0, i}, TxnId(std::to_string(i + 1)), std::span(&blocker, 1));
+    REQUIRE_FALSE(detector.search(wait.value()));
+  }
+  CHECK(detector.steps() < 2 * length * 14);  // two sides, n log n
+  const TxnId last(std::to_string(length));
+  CHECK(detector.search(graph.begin_wait({0, length}, TxnId("0"), std::span(&last, 1)).value()));
 }
 
 TEST_CASE("one waiter with many blockers: any of them closes the cycle") {
@@ -147,7 +174,8 @@ std::vector<std::vector<bool>> closure(const graph::WaitForGraph& g) {
 TxnId random_txn(std::mt19937& random, unsigned txn_count) { return TxnId("t" + std::to_string(random() % txn_count)); }
 
 /// What a search found is the component of `v`, and was found exactly if one of `through` leads back to it.
-void check_found(Scenario& s, const std::optional<Candidate>& found, graph::Vertex v, const std::set<graph::Vertex>& through) {
+void check_found(Scenario& s, const std::optional<Candidate>& found, graph::Vertex v,
+                 const std::set<graph::Vertex>& through) {
   const auto reaches = closure(s.graph);
   const bool closes = std::ranges::any_of(through, [&](auto b) { return reaches[b][v]; });
   REQUIRE(found.has_value() == closes);
@@ -238,7 +266,8 @@ graph::WaitSlot wait_for_group(Scenario& s, const std::string& waiter) {
 
 }  // namespace
 
-TEST_CASE("a member that waits for its own group waits for the others: one beside a reader is free, two are deadlocked") {
+TEST_CASE(
+    "a member that waits for its own group waits for the others: one beside a reader is free, two are deadlocked") {
   Scenario s;
   add_group(s, 2);
   CHECK_FALSE(s.detector.search(wait_for_group(s, "1")));

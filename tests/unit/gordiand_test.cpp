@@ -30,9 +30,10 @@ struct Recording {
     return *std::move(made);
   }
   void wait(const char* site, std::uint64_t sequence, const char* waiter, std::vector<Blocker> blockers,
-            const char* resource) {
-    recorder.applied(
-        {SiteId(site), wire::WaitChange{sequence, Wait{TxnId(waiter), std::move(blockers), resource, "X"}}});
+            const char* resource, std::uint32_t need = 0) {
+    Wait wait{TxnId(waiter), std::move(blockers), resource, "X"};
+    wait.need = need;
+    recorder.applied({SiteId(site), wire::WaitChange{sequence, std::move(wait)}});
   }
   void end(const char* site, std::uint64_t sequence) {
     recorder.applied({SiteId(site), wire::EndWaitChange{sequence}});
@@ -84,15 +85,17 @@ TEST_CASE("two waits of one transaction for one resource stay two") {
                      });
 }
 
-TEST_CASE("what the detector leaves out is not recorded") {
+TEST_CASE("who is queued ahead is recorded as such, and how many are needed; of a wait for all, who gives a lock back is left out") {
   Recording r;
   r.wait("a", 1, "T1", {{TxnId("T2"), Kind::soft}, hard("T1")}, "row");
-  CHECK(r.lines().empty());
   r.wait("a", 1, "T1", {{TxnId("T2"), Kind::soft}, hard("T3")}, "row");
   r.wait("a", 1, "T1", {{TxnId("T2"), Kind::dotted}}, "row");
+  r.wait("a", 2, "T4", {{TxnId("T5"), Kind::dotted}, {TxnId("T6"), Kind::dotted}}, "quorum", 1);
   CHECK(r.lines() == std::vector<std::string>{
-                         R"({"op":"wait","txn":"T1","for":["T3"],"site":"a","resource":"row","mode":"X"})",
+                         R"({"op":"wait","txn":"T1","for":[],"behind":["T2"],"site":"a","resource":"row","mode":"X"})",
+                         R"({"op":"wait","txn":"T1","for":["T3"],"behind":["T2"],"site":"a","resource":"row","mode":"X"})",
                          R"({"op":"unwait","txn":"T1","site":"a","resource":"row"})",
+                         R"({"op":"wait","txn":"T4","for":["T5","T6"],"site":"a","resource":"quorum","need":1,"kind":"dotted","mode":"X"})",
                      });
 }
 

@@ -63,6 +63,16 @@ TEST_CASE("a request that comes again is answered again and done once") {
   }
 }
 
+TEST_CASE("a request that arrives after the end of its transaction, which was made later, takes nothing") {
+  LeaseScene s;
+  s.open(1);
+  const wire::LockRequest late{s.next(1), TxnId("A"), 1.0, {}, wire::LockRequest::Scheme::all, 1, {{"r", "X"}}};
+  CHECK(status_of(s.end(1, "A")) == Status::done);
+  CHECK(status_of(s.ask(late)) == Status::cancelled);
+  CHECK(s.server.holds_nothing());
+  CHECK(status_of(s.lock(1, "A", "r")) == Status::done);  // a new transaction of that name may begin
+}
+
 TEST_CASE("release by a stranger, or with an old fence, is refused") {
   LeaseScene s;
   s.open(1);
@@ -270,6 +280,22 @@ TEST_CASE("an order to free what a victim holds names the wait it blocks") {
   s.take();
   CHECK(status_of(s.last_reply(2)) == Status::done);
   CHECK(s.last<wire::TxnAborted>()->txn == TxnId("A"));
+}
+
+TEST_CASE("an order to reorder a queue grants the one that is let past, once") {
+  LeaseScene s;
+  for (const std::uint64_t session : {1, 2, 3}) s.open(session);
+  (void)s.lock(1, "A", "r", "S");
+  (void)s.lock(2, "B", "r", "X");
+  (void)s.lock(3, "C", "r", "S");
+  const auto wait = s.server.table().resource("r")->waiters.back().wait;
+  CHECK_FALSE(s.server.reorder("r", wait, TxnId("A"), s.now()));  // holds, and is not queued
+  CHECK(s.server.reorder("r", wait, TxnId("B"), s.now()));
+  CHECK_FALSE(s.server.reorder("r", wait, TxnId("B"), s.now()));
+  s.take();
+  CHECK(status_of(s.last_reply(3)) == Status::done);
+  CHECK(s.server.table().resource("r")->waiters.size() == 1);
+  CHECK(s.server.status().reordered == 1);
 }
 
 TEST_CASE("unlock by force aborts the holder, is written down, and tells a fence that it cannot have") {

@@ -65,7 +65,7 @@ TEST_CASE("kinds: a deadlock through a queue, over two sites, is reordered, and 
   CHECK(incident.victims.empty());
   CHECK(std::ranges::none_of(incident.txns, &coordinator::IncidentTxn::victim));
   CHECK(steps(incident) == strings{"confirmed by every site; no victim, queues are reordered",
-                                   "reorder at site a ordered: T1 ahead of T2", "reordered at site a: ahead of T2"});
+                                   "reorder at site a ordered: T1 ahead of T2", "reordered at site a: T1 ahead of T2"});
   REQUIRE(incident.edges.size() == 2);
   CHECK(incident.edges[0].kind == Kind::soft);
   CHECK(incident.edges[0].reordered);

@@ -89,8 +89,8 @@ class Site : private LockEvents {
 };
 
 /// "granted" at once, "waits", or the error's name.
-std::string ask(LockTxn& txn, const char* key) {
-  const auto answer = txn.lock(key, modes::X);
+std::string ask(LockTxn& txn, const char* key, Mode mode = modes::X) {
+  const auto answer = txn.lock(key, mode);
   return !answer ? std::string(name(answer.error().code)) : answer->waiting ? "waits" : "granted";
 }
 
@@ -121,6 +121,34 @@ TEST_CASE("two tables: the deadlock across them is broken, and the victim's lock
   eventually("both orders are carried out", [&] { return a.agent->status().aborts_done + b.agent->status().aborts_done == 2; });
   for (auto* txn : {&a1, &a2}) a.end(*txn);
   for (auto* txn : {&b1, &b2}) b.end(*txn);
+  for (const Site* site : {&a, &b}) eventually("nothing is left", [&] { return site->idle(); });
+}
+
+TEST_CASE("two tables: each of two stands behind the other in a queue; one is let past, and nobody is aborted") {
+  Server server;
+  Site a(server, "a"), b(server, "b");
+  Mailbox readers, mail_1, mail_2, mail_1b, mail_2b;
+  auto ra = a.begin(TxnId("R1"), 1, readers), rb = b.begin(TxnId("R2"), 1, readers);
+  auto a1 = a.begin(TxnId("T1"), 1, mail_1), b1 = b.begin(TxnId("T1"), 1, mail_1b);
+  auto a2 = a.begin(TxnId("T2"), 2, mail_2), b2 = b.begin(TxnId("T2"), 2, mail_2b);
+  REQUIRE(ask(ra, "k", modes::S) == "granted");
+  REQUIRE(ask(rb, "m", modes::S) == "granted");
+  REQUIRE(ask(a2, "k") == "waits");
+  REQUIRE(ask(b1, "m") == "waits");
+  REQUIRE(ask(a1, "k", modes::S) == "waits");  // behind T2, who waits for the reader
+  REQUIRE(ask(b2, "m", modes::S) == "waits");  // behind T1
+  eventually("the incident", [&] { return server.incidents().size() == 1; });
+  CHECK(server.incidents().front().victims.empty());
+  eventually("one order is carried out", [&] { return a.agent->status().reorders_done + b.agent->status().reorders_done == 1; });
+  CHECK(a.agent->status().aborts_done + b.agent->status().aborts_done == 0);
+  const bool at_a = a.agent->status().reorders_done == 1;
+  CHECK((at_a ? mail_1 : mail_2b).take().has_value());  // has its shared lock beside the reader
+  a.end(ra), b.end(rb);
+  CHECK((at_a ? mail_1b : mail_2).take().has_value());
+  a.end(at_a ? a1 : a2), b.end(at_a ? b1 : b2);
+  CHECK((at_a ? mail_2 : mail_1).take().has_value());
+  CHECK((at_a ? mail_2b : mail_1b).take().has_value());
+  a.end(at_a ? a2 : a1), b.end(at_a ? b2 : b1);
   for (const Site* site : {&a, &b}) eventually("nothing is left", [&] { return site->idle(); });
 }
 

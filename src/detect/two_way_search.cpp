@@ -1,0 +1,93 @@
+#include "detect/two_way_search.hpp"
+
+#include <algorithm>
+
+namespace gordian::detect {
+
+using graph::Vertex;
+
+void TwoWaySearch::begin() {
+  if (color_.size() < graph_.vertex_capacity()) color_.resize(graph_.vertex_capacity(), 0);
+  if (left_out_ > ~0U - 3) {  // after a thousand million searches
+    std::ranges::fill(color_, 0);
+    left_out_ = 0;
+  }
+  forward_.color = left_out_ + 1;
+  backward_.color = left_out_ + 2;
+  left_out_ += 3;
+  for (auto* side : {&forward_, &backward_}) {
+    side->found.clear();
+    side->next = 0;
+    side->next_edge = 0;
+  }
+  groups_of_others_ = 0;
+  member_ = graph::no_slot;
+  met_ = false;
+}
+
+// The group gets no color: reached later, as what its waiters wait for, it is a vertex like any other.
+void TwoWaySearch::add_from_others(Vertex group, Vertex member) {
+  forward_.found.push_back(group);
+  groups_of_others_ = forward_.found.size();
+  member_ = member;
+}
+
+// What runs for every edge is compiled into one loop.
+
+inline void TwoWaySearch::add(Side& side, Vertex v) {
+  auto& color = color_[v];
+  if (color == side.color || color == left_out_) return;
+  if (color == forward_.color || color == backward_.color) met_ = true;
+  color = side.color;
+  side.found.push_back(v);
+}
+
+void TwoWaySearch::add_from(Vertex v) { add(forward_, v); }
+void TwoWaySearch::add_to(Vertex v) { add(backward_, v); }
+
+/// One edge; false if there is none left.
+inline bool TwoWaySearch::step_forward() {
+  auto& side = forward_;
+  while (side.next < side.found.size()) {
+    const auto v = side.found[side.next];
+    if (const auto only = graph_.only_target(v); only != graph::no_slot) {
+      ++steps_;
+      if (only != member_ || side.next >= groups_of_others_) add(side, only);
+      ++side.next;
+      return true;
+    }
+    const auto out = graph_.out_edges(v);
+    if (side.next_edge < out.size()) {
+      ++steps_;
+      const auto target = graph_.target(out[side.next_edge++]);
+      if (target != member_ || side.next >= groups_of_others_) add(side, target);
+      return true;
+    }
+    ++side.next;
+    side.next_edge = 0;
+  }
+  return false;
+}
+
+inline bool TwoWaySearch::step_backward() {
+  auto& side = backward_;
+  while (side.next < side.found.size()) {
+    const auto in = graph_.in_edges(side.found[side.next]);
+    if (side.next_edge < in.size()) {
+      ++steps_;
+      add(side, graph_.source(in[side.next_edge++]));
+      return true;
+    }
+    ++side.next;
+    side.next_edge = 0;
+  }
+  return false;
+}
+
+bool TwoWaySearch::reach() {
+  while (!met_)
+    if (!step_forward() || !step_backward()) break;
+  return met_;
+}
+
+}  // namespace gordian::detect

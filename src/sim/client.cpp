@@ -1,0 +1,270 @@
+#include "sim/client.hpp"
+
+#include <algorithm>
+
+#include "sim/describe.hpp"
+#include "wire/codec.hpp"
+
+namespace gordian::sim {
+
+using Code = LockError::Code;
+
+Client::Client(Surroundings& around, NodeId id, std::string name, const Workload& workload, Random random)
+    : Process(around, id, std::move(name)), workload_(workload), random_(random) {}
+
+void Client::start() {
+  ++starts_;
+  const std::string identity = name() + "." + std::to_string(starts_);
+  std::vector<AgentAddress> agents;
+  for (const auto& [site, node] : around_.sites) agents.push_back({site, "sim://" + site.str()});
+  core_ = std::make_unique<lease::ClientCore>(lease::ClientSettings{
+      .agents = std::move(agents), .identity = identity, .draw = [this] { return random_.next(); }});
+  connect(identity);
+  session_ = core_->open({.ttl = workload_.ttl}).value();
+  ids_ = 0;
+  reuse_.reset();
+  next_at(State::idle, now() + random_.between(0, workload_.think_us_max));
+}
+
+void Client::crash() {
+  if (txn_) {
+    ++attempts_.killed;
+    --attempts_.running;
+  }
+  txn_.reset();
+  calls_.clear();
+  user_abort_at_ = never;
+  core_.reset();
+  disconnect();
+}
+
+// --- Messages ---
+
+void Client::receive(NodeId from, const std::string& bytes) {
+  const auto input = wire::decode_lock_reply(bytes);
+  const auto* message = input ? std::get_if<wire::ToLockClient>(&*input) : nullptr;
+  if (message == nullptr) return around_.observer.violated(4, name() + " received what it cannot read");
+  log([&] { return "<- " + routing_id(from) + ": " + describe(*message); });
+  std::size_t agent = 0;
+  for (const auto& [site, node] : around_.sites) {
+    if (node == from) core_->receive(agent, *message, now());
+    ++agent;
+  }
+}
+
+void Client::reconnected(NodeId node) {
+  std::size_t agent = 0;
+  for (const auto& [site, at] : around_.sites) {
+    if (at == node) core_->connected(agent, now());
+    ++agent;
+  }
+}
+
+void Client::send_all() {
+  std::size_t agent = 0;
+  for (const auto& [site, node] : around_.sites) {
+    if (core_->has_messages(agent))
+      for (const auto& message : core_->take_messages(agent, now())) send(node, wire::encode(message));
+    ++agent;
+  }
+}
+
+void Client::work() {
+  core_->advance(now());
+  take_output();
+  if (now() >= user_abort_at_ && txn_) {
+    user_abort_at_ = never;
+    log([&] { return "the user aborts " + id_->str(); });
+    ++attempts_.user;
+    work_->given_up = true;
+    end_attempt();
+  }
+  if (now() >= due_) act();
+  take_output();
+  send_all();
+}
+
+Micros Client::next_due() { return std::min({core_->next_due(), due_, user_abort_at_}); }
+
+// --- The user ---
+
+void Client::act() {
+  due_ = never;
+  switch (state_) {
+    case State::idle:
+      if (!work_ && finishing_) return;
+      if (!work_) new_work();
+      return begin();
+    case State::holding:
+      if (next_ < work_->plan.size()) return lock_next();
+      state_ = State::committing;
+      end_call_ = core_->end(*txn_, now());
+      return;
+    case State::locking:
+    case State::committing:
+    case State::ending: return;
+  }
+}
+
+void Client::new_work() {
+  work_ = Work{static_cast<double>(now())};
+  auto places = workload_.places;
+  for (std::size_t i = places.size(); i > 1; --i) std::swap(places[i - 1], places[random_.below(i)]);
+  const auto count = static_cast<std::size_t>(random_.between(workload_.locks_min, workload_.locks_max));
+  places.erase(places.begin() + static_cast<std::ptrdiff_t>(std::min(places.size(), count)), places.end());
+  if (workload_.ordered)
+    std::sort(places.begin(), places.end(), [](const auto& a, const auto& b) {
+      return std::pair(a.site, a.resource) < std::pair(b.site, b.resource);
+    });
+  for (auto& place : places) {
+    if (work_->plan.empty() || workload_.ordered || !random_.chance(workload_.parallel_ppm)) work_->plan.emplace_back();
+    work_->plan.back().push_back({std::move(place), random_.chance(workload_.shared_ppm) ? modes::S : modes::X});
+  }
+}
+
+void Client::begin() {
+  if (core_->lost(session_)) {
+    core_->drop(session_, now());
+    session_ = core_->open({.ttl = workload_.ttl}).value();
+    reuse_.reset();  // an agent may know it as the old session's
+  }
+  ClientTxnOptions options;
+  options.id = reuse_ ? *reuse_ : TxnId(name() + "." + std::to_string(starts_) + "-" + std::to_string(++ids_));
+  options.start = work_->start;
+  options.restarts = work_->deadlocks;
+  id_ = options.id;
+  auto txn = core_->begin(session_, options, now());
+  if (!txn) {  // that id is still in use: its end was not answered
+    id_ = options.id = TxnId(name() + "." + std::to_string(starts_) + "-" + std::to_string(++ids_));
+    txn = core_->begin(session_, options, now());
+  }
+  txn_ = txn.value();
+  next_ = 0;
+  life_began_ = now();
+  around_.observer.life_began(*id_);
+  ++attempts_.begun;
+  ++attempts_.running;
+  log([&] { return "begins " + id_->str(); });
+  constexpr Micros patience_us = 1'500'000;
+  user_abort_at_ = random_.chance(around_.faults.user_abort_ppm) ? now() + random_.between(0, patience_us) : never;
+  wait_us_.reset();
+  if (random_.chance(around_.faults.lock_timeout_ppm)) wait_us_ = random_.between(1'000, 400'000);
+  lock_next();
+}
+
+void Client::lock_next() {
+  state_ = State::locking;
+  for (const auto& lock : work_->plan[next_]) {
+    AcquireOptions options{.site = lock.place.site};
+    if (wait_us_) options.wait = std::chrono::microseconds(*wait_us_);
+    const LockItem item{lock.place.resource, lock.mode};
+    calls_.push_back(core_->lock(*txn_, {&item, 1}, {.options = options}, now()));
+  }
+  ++next_;
+}
+
+// --- What becomes of it ---
+
+void Client::take_output() {
+  for (const auto& output : core_->take_output()) {
+    if (const auto* done = std::get_if<lease::CallDone>(&output)) {
+      on(*done);
+    } else if (const auto* lost = std::get_if<lease::TxnLost>(&output)) {
+      if (txn_ == lost->txn) give_up(lost->reason);
+    } else if (const auto* over = std::get_if<lease::SessionLost>(&output)) {
+      if (session_ == over->session && txn_) give_up(over->reason);
+    } else if (const auto* text = std::get_if<lease::LogLine>(&output)) {
+      log([&] { return text->text; });
+    }
+  }
+}
+
+void Client::on(const lease::CallDone& done) {
+  if (state_ == State::committing && done.call == end_call_) {
+    if (!done.result) return give_up(done.result.error());
+    log([&] { return "commits " + id_->str(); });
+    ++attempts_.committed;
+    --attempts_.running;
+    txn_.reset();
+    user_abort_at_ = never;
+    work_.reset();
+    reuse_.reset();
+    return next_at(State::idle, now() + random_.between(0, workload_.think_us_max));
+  }
+  if (state_ == State::ending && done.call == end_call_) {
+    // Whatever the answer was: nobody waits for this life of the transaction any more.
+    const bool again = work_.has_value();
+    return next_at(State::idle,
+                   now() + (again ? random_.between(0, 20'000) : random_.between(0, workload_.think_us_max)));
+  }
+  const auto call = std::find(calls_.begin(), calls_.end(), done.call);
+  if (call == calls_.end()) return;
+  calls_.erase(call);
+  if (!done.result) return give_up(done.result.error());
+  granted(*done.result);
+  if (calls_.empty() && state_ == State::locking)
+    next_at(State::holding, now() + random_.between(0, workload_.hold_us_max));
+}
+
+void Client::granted(const std::vector<Grant>& grants) {
+  for (const auto& grant : grants)
+    log([&] {
+      return id_->str() + " has " + grant.name + " at " + grant.site.str() + ", fence " +
+             std::to_string(grant.fence.epoch) + "." + std::to_string(grant.fence.counter);
+    });
+  around_.observer.granted({id(), *id_, life_began_, grants});
+}
+
+std::optional<Observer::Held> Client::surely_held() const {
+  if (!core_ || !txn_ || core_->remaining_us(session_, now()) <= 0) return std::nullopt;
+  return Observer::Held{id(), *id_, life_began_, core_->held(*txn_)};
+}
+
+void Client::give_up(const LockError& why) {
+  if (!txn_) return;
+  log([&] { return id_->str() + " is over: " + std::string(gordian::name(why.code)) + " " + why.incident; });
+  count(why.code);
+  if (why.code == Code::deadlock) {
+    around_.observer.told_of_deadlock(*id_, life_began_, why.incident);
+    attempts_.restarts_most = std::max(attempts_.restarts_most, ++work_->deadlocks);
+    if (work_->deadlocks > Observer::restarts_max)
+      around_.observer.violated(5, "a piece of work of " + name() + " was restarted " +
+                                       std::to_string(work_->deadlocks) + " times because of deadlocks");
+  }
+  end_attempt();
+}
+
+void Client::count(Code why) {
+  switch (why) {
+    case Code::deadlock: ++attempts_.deadlock; return;
+    case Code::timeout: ++attempts_.timeout; return;
+    case Code::lease_lost: ++attempts_.lease; return;
+    case Code::unreachable: ++attempts_.unreachable; return;
+    case Code::invalid: ++attempts_.refused; return;
+    case Code::cancelled:
+    case Code::refused:
+    case Code::wounded:
+    case Code::out_of_order:
+    case Code::limit:
+    case Code::not_held:
+    case Code::forced: break;
+  }
+  around_.observer.violated(
+      6, id_->str() + " failed with " + std::string(gordian::name(why)) + ", which nobody asked for");
+}
+
+void Client::end_attempt() {
+  --attempts_.running;
+  const auto txn = *txn_;
+  txn_.reset();
+  calls_.clear();
+  user_abort_at_ = never;
+  if (work_->given_up) work_.reset();
+  reuse_ = random_.below(2) == 0 && !around_.faults.reorder_lock_links && work_ && !core_->lost(session_)
+               ? id_
+               : std::nullopt;
+  next_at(State::ending, never);
+  end_call_ = core_->end(txn, now());
+}
+
+}  // namespace gordian::sim

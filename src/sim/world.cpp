@@ -1,0 +1,208 @@
+#include "sim/world.hpp"
+
+#include <algorithm>
+
+namespace gordian::sim {
+namespace {
+
+// Streams of random numbers, so that a run without one kind of faults stays as like itself as it can.
+enum Stream : std::uint64_t { shape = 1, network = 2, faults = 3, process = 100 };
+
+constexpr Micros active_us = 8'000'000;  ///< with faults
+constexpr Micros drain_us = 60'000'000;  ///< at most, without
+constexpr Micros watch_us = 100'000;
+
+Faults chosen(const Options& options) {
+  auto faults = options.faults.empty() ? presets()[options.seed % presets().size()] : preset(options.faults).value();
+  for (const auto& kind : options.without) (void)leave_out(faults, kind);
+  return faults;
+}
+
+}  // namespace
+
+World::World(const Options& options, Log::Sink sink)
+    : options_(options),
+      random_(options.seed, Stream::shape),
+      faults_(chosen(options)),
+      log_(clock_, std::move(sink)),
+      fault_random_(options.seed, Stream::faults) {
+  build(options);
+}
+
+void World::build(const Options& options) {
+  const auto sites = static_cast<std::size_t>(random_.between(2, 5));
+  auto clients = static_cast<std::size_t>(random_.between(4, 12));
+  if (options.clients != 0) clients = std::min(clients, options.clients);
+  first_site_ = options.coordinators;
+  first_client_ = first_site_ + sites;
+  nodes_ = first_client_ + clients;
+
+  network_ = std::make_unique<Network>(
+      clock_, faults_, Random(options.seed, Stream::network), nodes_, first_client_,
+      [this](NodeId from, NodeId to, const std::string& bytes, bool twin) { deliver(from, to, bytes, twin); });
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < options.coordinators; ++i) names.push_back("coordinator" + std::to_string(i));
+  for (std::size_t i = 0; i < sites; ++i) names.emplace_back(1, static_cast<char>('a' + i));
+  for (std::size_t i = 0; i < clients; ++i) names.push_back("k" + std::to_string(i));
+  std::vector<NodeId> coordinators;
+  for (std::size_t i = 0; i < options.coordinators; ++i) coordinators.push_back(i);
+  observer_ = std::make_unique<Observer>(clock_, faults_, log_, coordinators, names);
+  around_ = std::make_unique<Surroundings>(Surroundings{clock_, *network_, *observer_, log_, faults_});
+  around_->coordinators = coordinators;
+  for (std::size_t i = 0; i < sites; ++i) around_->sites.emplace(SiteId(names[first_site_ + i]), first_site_ + i);
+
+  for (const auto& [site, node] : around_->sites) {
+    const auto resources = random_.between(1, 3);
+    for (std::int64_t r = 0; r < resources; ++r) workload_.places.push_back({site, "r" + std::to_string(r)});
+  }
+  workload_.ordered = random_.chance(150'000);
+  workload_.locks_max = static_cast<std::uint32_t>(random_.between(2, 4));
+  workload_.shared_ppm = random_.chance(500'000) ? 0 : 300'000;
+
+  slots_.resize(nodes_);
+  const auto stream = [&](NodeId node) { return Random(options.seed, Stream::process + node); };
+  for (NodeId node = 0; node < nodes_; ++node) {
+    std::unique_ptr<Process> process;
+    if (node < first_site_) {
+      auto made = std::make_unique<CoordinatorProcess>(*around_, node, names[node], stream(node));
+      coordinators_.push_back(made.get());
+      process = std::move(made);
+    } else if (node < first_client_) {
+      auto made = std::make_unique<LockSite>(*around_, node, names[node], random_.below(2) == 0, stream(node));
+      sites_.push_back(made.get());
+      process = std::move(made);
+    } else {
+      auto made = std::make_unique<Client>(*around_, node, names[node], workload_, stream(node));
+      clients_.push_back(made.get());
+      process = std::move(made);
+    }
+    slots_[node].process = std::move(process);
+  }
+  observer_->ask_clients([this] {
+    std::vector<Observer::Held> all;
+    for (const auto* client : clients_)
+      if (auto held = client->surely_held()) all.push_back(std::move(*held));
+    return all;
+  });
+}
+
+// --- Steps ---
+
+void World::deliver(NodeId from, NodeId to, const std::string& bytes, bool twin) {
+  Slot& slot = slots_[to];
+  if (!slot.up) return;
+  if (slot.paused) {
+    slot.inbox.emplace_back(from, bytes);
+    return;
+  }
+  if (!slots_[from].up) return;
+  log_.happened(to, bytes);
+  const auto before = twin ? slot.process->fingerprint() : 0;
+  slot.process->receive(from, bytes);
+  if (twin && before != slot.process->fingerprint())
+    observer_->violated(4, "a message that came twice was done twice at " + slot.process->name());
+  let_work(to);
+}
+
+void World::let_work(NodeId node) {
+  Slot& slot = slots_[node];
+  slot.process->work();
+  const Micros due = std::max(slot.process->next_due(), clock_.now() + 1);
+  if (due == slot.wake_at) return;
+  slot.wake_at = due;
+  const auto plan = ++slot.wake_planned;
+  if (due == never) return;
+  clock_.at(due, [this, node, plan] {
+    if (slots_[node].wake_planned == plan) wake(node);
+  });
+}
+
+void World::wake(NodeId node) {
+  Slot& slot = slots_[node];
+  slot.wake_at = never;
+  if (!slot.up || slot.paused) return;
+  log_.happened(node, "wakes");
+  let_work(node);
+}
+
+void World::watch() {
+  observer_->check_misses();
+  clock_.at(clock_.now() + watch_us, [this] { watch(); });
+}
+
+// --- The run ---
+
+Result World::run() {
+  for (NodeId node = 0; node < nodes_; ++node) {
+    slots_[node].process->start();
+    let_work(node);
+  }
+  plan_faults();
+  clock_.at(clock_.now() + watch_us, [this] { watch(); });
+  clock_.at(clock_.now() + active_us, [this] { calm_down(); });
+  const auto last = clock_.now() + active_us + drain_us;
+  while (!observer_->violation() && (options_.steps == 0 || clock_.steps() < options_.steps)) {
+    if (calm_ && at_rest()) break;
+    if (!clock_.run_one() || clock_.now() > last) {
+      check_end();
+      break;
+    }
+  }
+  if (calm_ && at_rest()) check_end();
+  return result();
+}
+
+bool World::at_rest() const {
+  return std::all_of(clients_.begin(), clients_.end(), [](const Client* client) { return client->at_rest(); }) &&
+         std::all_of(sites_.begin(), sites_.end(), [](const LockSite* site) { return site->at_rest(); });
+}
+
+void World::check_end() {
+  for (const auto* client : clients_)
+    if (!client->at_rest())
+      observer_->violated(5, client->name() + " has not come to an end after all faults had stopped");
+  for (const auto* site : sites_)
+    if (!site->at_rest()) observer_->violated(5, "something is still locked at " + site->name());
+  if (!observer_->truth().deadlocked().empty()) observer_->violated(5, "somebody is deadlocked at rest");
+  const auto all = result();
+  if (all.attempts.begun != all.attempts.ended() + all.attempts.running)
+    observer_->violated(6, std::to_string(all.attempts.begun) + " attempts were begun, and " +
+                               std::to_string(all.attempts.ended()) + " ended");
+  if (all.attempts.deadlock > all.tally.aborts + all.tally.releases)
+    observer_->violated(6, std::to_string(all.attempts.deadlock) + " attempts ended by a deadlock, but only " +
+                               std::to_string(all.tally.aborts) + " orders were carried out");
+  // Every change of a wait is told once, and again with each snapshot; a confirmation and an order cost four messages a site.
+  const auto seconds = static_cast<std::uint64_t>((clock_.now() - log_.start_us()) / 1'000'000) + 1;
+  const auto bound =
+      4 * observer_->truth().changes() + 10 * sites_.size() * (seconds + all.candidates) * coordinators_.size();
+  if (all.messages > bound)
+    observer_->violated(6, std::to_string(all.messages) + " messages between sites and coordinators, at most " +
+                               std::to_string(bound) + " were expected");
+}
+
+Result World::result() const {
+  Result result{
+      .faults = faults_.name, .violation = observer_->violation(), .steps = clock_.steps(), .hash = log_.hash()};
+  result.virtual_us = clock_.now() - log_.start_us();
+  result.tally = observer_->tally();
+  result.deadlocks = observer_->truth().deadlocks();
+  result.injected = injected_;
+  result.injected.network = network_->counters();
+  for (const auto* client : clients_) {
+    const auto& one = client->attempts();
+    auto& all = result.attempts;
+    all.begun += one.begun, all.committed += one.committed, all.deadlock += one.deadlock, all.timeout += one.timeout;
+    all.lease += one.lease, all.user += one.user, all.killed += one.killed, all.unreachable += one.unreachable;
+    all.refused += one.refused;
+    all.running += one.running;
+    all.restarts_most = std::max(all.restarts_most, one.restarts_most);
+  }
+  for (const auto* site : sites_) result.messages += site->messages();
+  for (const auto* coordinator : coordinators_) {
+    result.messages += coordinator->counters().messages;
+    result.candidates += coordinator->counters().candidates;
+  }
+  return result;
+}
+
+}  // namespace gordian::sim
