@@ -88,6 +88,8 @@ class AgentRouter final : private Cores {
 
   /// The map that waits are placed by; nothing before the first Welcome. Of one coordinator alone it has no members.
   [[nodiscard]] const std::optional<wire::MemberMap>& map() const { return map_; }
+  /// The engine's name of the standing wait that coordinators know by this sequence.
+  [[nodiscard]] WaitHandle handle(std::uint64_t sequence) const;
 
  private:
   struct Link {
@@ -125,7 +127,6 @@ class AgentRouter final : private Cores {
   void move(std::uint64_t sequence, AgentCore& from, AgentCore& to, std::int64_t now_us);
   [[nodiscard]] AgentCore& owner(const TxnId& txn);
   [[nodiscard]] Place place(WaitHandle wait);
-  [[nodiscard]] WaitHandle handle(std::uint64_t sequence) const;
   void note(AgentCallbacks::Level level, std::string text);
 
   Options options_;

@@ -10,7 +10,9 @@
 #include <iostream>
 
 #include "admin/json.hpp"
+#include "agent/agent_router.hpp"
 #include "cli/lock_commands.hpp"
+#include "cli/merge.hpp"
 #include "cli/present.hpp"
 #include "cli/replay.hpp"
 #include "cli/sim.hpp"
@@ -45,11 +47,12 @@ struct Arguments {
   SimOptions sim;
 };
 
-Result<std::string> ask(const Arguments& arguments, std::string_view what, const admin::Selection& selection) {
+Result<std::string> ask_one(const Arguments& arguments, const std::string& coordinator, std::string_view what,
+                            const admin::Selection& selection) {
   const auto timeout = config::parse_duration(arguments.timeout);
   if (!timeout) return tl::unexpected(Failure{bad_input, "--timeout: " + timeout.error()});
   const auto whole_ms = std::chrono::ceil<std::chrono::milliseconds>(*timeout);
-  auto answer = net::query(arguments.coordinator, what, admin::to_json(selection), whole_ms);
+  auto answer = net::query(coordinator, what, admin::to_json(selection), whole_ms);
   if (answer) return *std::move(answer);
   switch (answer.error().code) {
     case net::QueryError::Code::unreachable: return tl::unexpected(Failure{unreachable, answer.error().message});
@@ -57,6 +60,20 @@ Result<std::string> ask(const Arguments& arguments, std::string_view what, const
     case net::QueryError::Code::refused: break;
   }
   return tl::unexpected(Failure{refused, "the coordinator refuses: " + answer.error().message});
+}
+
+/// Those of a list; one that is no list as it was given.
+std::vector<std::string> coordinators(const Arguments& arguments) {
+  auto list = agent::endpoints_of(arguments.coordinator);
+  return list.empty() ? std::vector{arguments.coordinator} : list;
+}
+
+/// The answer of the first that gives one.
+Result<std::string> ask(const Arguments& arguments, std::string_view what, const admin::Selection& selection) {
+  Result<std::string> answer;
+  for (const auto& coordinator : coordinators(arguments))
+    if (answer = ask_one(arguments, coordinator, what, selection); answer) break;
+  return answer;
 }
 
 /// The answer as a view; a coordinator of another version may answer what this program cannot read.
@@ -68,6 +85,31 @@ Result<View> read(const Result<std::string>& json, tl::expected<View, std::strin
     return tl::unexpected(Failure{refused, "the coordinator's answer cannot be read: " + view.error() +
                                                "; is it of another version? (gordian status --format json)"});
   return *std::move(view);
+}
+
+/// Of all in the list. Who does not answer is told of, unless nobody does.
+template <class View>
+Result<std::vector<View>> read_all(const Arguments& arguments, std::string_view what, const admin::Selection& selection,
+                                   tl::expected<View, std::string> (*parse)(std::string_view)) {
+  std::vector<View> views;
+  std::vector<Failure> failures;
+  for (const auto& coordinator : coordinators(arguments)) {
+    if (auto view = read(ask_one(arguments, coordinator, what, selection), parse)) {
+      views.push_back(*std::move(view));
+    } else {
+      failures.push_back(view.error());
+    }
+  }
+  if (views.empty()) return tl::unexpected(failures.front());
+  for (const auto& failure : failures) std::cerr << "gordian: left out: " << failure.message << "\n";
+  return views;
+}
+
+Result<std::vector<coordinator::Incident>> all_incidents(const Arguments& arguments,
+                                                         const admin::Selection& selection) {
+  auto views = read_all(arguments, "incidents", selection, admin::parse_incidents);
+  if (!views) return tl::unexpected(views.error());
+  return merged(*std::move(views), selection.limit.value_or(0));
 }
 
 admin::Selection selection(const Arguments& arguments) {
@@ -88,11 +130,10 @@ Result<std::string> status(const Arguments& arguments) {
 }
 
 Result<std::string> deadlocks(const Arguments& arguments) {
-  auto json = ask(arguments, "incidents", selection(arguments));
-  const auto incidents = read(json, admin::parse_incidents);
+  const auto incidents = all_incidents(arguments, selection(arguments));
   if (!incidents) return tl::unexpected(incidents.error());
   if (!arguments.incident.empty() && incidents->empty()) return tl::unexpected(no_such_incident(arguments));
-  if (arguments.format == "json") return json;
+  if (arguments.format == "json") return admin::to_json(*incidents);
   return arguments.incident.empty() ? deadlocks_table(*incidents) : story(incidents->front());
 }
 
@@ -105,17 +146,17 @@ Result<std::string> drawn(const viz::Picture& picture, const std::string& format
 
 Result<std::string> graph(const Arguments& arguments) {
   if (!arguments.incident.empty()) {
-    auto json = ask(arguments, "incidents", selection(arguments));
-    const auto incidents = read(json, admin::parse_incidents);
+    const auto incidents = all_incidents(arguments, selection(arguments));
     if (!incidents) return tl::unexpected(incidents.error());
     if (incidents->empty()) return tl::unexpected(no_such_incident(arguments));
-    return arguments.format == "json" ? json : drawn(viz::draw(incidents->front()), arguments.format);
+    return arguments.format == "json" ? Result<std::string>(admin::to_json(*incidents))
+                                      : drawn(viz::draw(incidents->front()), arguments.format);
   }
-  auto json = ask(arguments, "graph", selection(arguments));
-  if (!json || arguments.format == "json") return json;
-  const auto view = read(json, admin::parse_graph);
-  if (!view) return tl::unexpected(view.error());
-  return drawn(viz::draw(*view), arguments.format);
+  const auto views = read_all(arguments, "graph", selection(arguments), admin::parse_graph);
+  if (!views) return tl::unexpected(views.error());
+  const auto view = merged(*views);
+  return arguments.format == "json" ? Result<std::string>(admin::to_json(view))
+                                    : drawn(viz::draw(view), arguments.format);
 }
 
 int finish(const Result<std::string>& result, const std::string& output) {
@@ -212,7 +253,8 @@ int run(int argc, const char* const* argv) {
                "gordian");
   app.set_version_flag("--version", "gordian " GORDIAN_VERSION, "print the version and exit");
   app.set_help_flag("-h,--help", "print this text and exit");
-  app.add_option("--coordinator", arguments.coordinator, "its endpoint, default " + arguments.coordinator)
+  app.add_option("--coordinator", arguments.coordinator,
+                 "its endpoint, of several all with commas, default " + arguments.coordinator)
       ->type_name("ENDPOINT")
       ->envname("GORDIAN_COORDINATOR");
   app.add_option("--timeout", arguments.timeout, "how long to wait for its answer, default " + arguments.timeout)

@@ -219,6 +219,7 @@ void EngineSite::work() {
   for (const auto& [link, message] : core_->take_outgoing(now())) {
     const auto node = links_.node(link);
     if (!node) continue;
+    tell_names(message, *core_, incarnation_);
     messages_ += counts(message) ? 1 : 0;
     log([&] { return "-> coordinator: " + describe(message); });
     send(*node, wire::encode(wire::Request(message)));

@@ -107,6 +107,7 @@ void LockSite::work() {
   for (const auto& [link, message] : core_->take_for_coordinators(time())) {
     const auto node = links_.node(link);
     if (!node) continue;
+    tell_names(message, core_->agent(), epoch_);
     messages_ += counts(message) ? 1 : 0;
     log([&] { return "-> coordinator: " + describe(message); });
     send(*node, wire::encode(wire::Request(message)));

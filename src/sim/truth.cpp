@@ -120,6 +120,11 @@ void Truth::end(WaitLife& life, const std::string& order) {
   ++changes_;
 }
 
+void Truth::rename(std::size_t site, std::uint64_t incarnation, std::uint64_t sequence, std::uint64_t renamed) {
+  const auto it = by_wait_id_.find({site, incarnation, sequence});
+  if (it != by_wait_id_.end()) by_wait_id_.emplace(std::tuple{site, incarnation, renamed}, it->second);
+}
+
 const WaitLife* Truth::find(std::size_t site, std::uint64_t incarnation, std::uint64_t sequence) const {
   const auto it = by_wait_id_.find({site, incarnation, sequence});
   return it == by_wait_id_.end() ? nullptr : &lives_[it->second];

@@ -69,6 +69,8 @@ class Truth {
 
   [[nodiscard]] TxnNumber number(const TxnId& txn);
   [[nodiscard]] const TxnId& id(TxnNumber txn) const { return *names_[txn]; }
+  /// Coordinators know the wait `sequence` by another name: it was told to another owner.
+  void rename(std::size_t site, std::uint64_t incarnation, std::uint64_t sequence, std::uint64_t renamed);
   [[nodiscard]] const WaitLife* find(std::size_t site, std::uint64_t incarnation, std::uint64_t sequence) const;
 
   /// Who is deadlocked now, sorted, tails included.

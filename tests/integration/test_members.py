@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import Cluster, LockAgent, LockPeer, wait_until
+from harness import Cluster, Gordian, LockAgent, LockPeer, wait_until
 from harness import lock_peer as lp
 from harness.program import binary
 
@@ -134,6 +134,18 @@ class RingTest(MembersCase):
         self.assertEqual(self.outcome(to, victim), (lp.DEADLOCK, incident["id"]))
         # Its lock is free: the one who waited for it has it.
         self.assertEqual(self.outcome(victim, before), (lp.DONE, ""))
+        # Asked for all members the command line puts their answers together.
+        everywhere = Gordian(",".join(cluster.endpoint(name) for name in cluster.names))
+        self.assertEqual([one["id"] for one in everywhere.deadlocks()["incidents"]], [incident["id"]])
+        self.assertEqual(everywhere.run("deadlocks", "--incident", incident["id"]).returncode, 0)
+        rest = sorted({f"t{number}" for number in range(8)} - {f"t{victim}", f"t{before}"})
+        wait_until(lambda: sorted(wait["waiter"] for wait in everywhere.graph()["waits"]) == rest, 10,
+                   lambda: f"{rest} wait on: {everywhere.graph()}", 0.02)
+        cluster.members["m0"].kill()
+        finished = everywhere.run("deadlocks", "--timeout", "300ms")
+        self.assertEqual(finished.returncode, 0, finished)
+        self.assertIn("left out: no answer from the coordinator at " + cluster.endpoint("m0"), finished.stderr)
+        self.assertEqual(everywhere.run("status", "--timeout", "300ms").returncode, 0)
 
     def test_a_member_that_owns_part_of_the_ring_is_killed_and_returns(self):
         cluster = self.cluster(3, *SHORT_LEASE)

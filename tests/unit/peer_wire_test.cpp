@@ -88,9 +88,9 @@ TEST_CASE("what is malformed between coordinators is named") {
       {"950163" "a16d0801", "Poke: field 'txn' is missing"},
       {"960163" "a16d0801" "a0", "Poke.txn: transaction id is empty"},
       {"960162" "a16d0801" "05", "Suspect.cycle: found an integer, expected an array"},
-      {"960162" "a16d0801" "9105", "Suspect.cycle[0]: found an integer"},
-      {"960162" "a16d0801" "91" "99a25431a25432a1610507090900c3", "Suspect.cycle[0].kind: found 9, expected at most 2"},
-      {"960162" "a16d0801" "91" "92a25431a25432", "Suspect.cycle[0]: field 'site' is missing"},
+      {"960162" "a16d0801" "9105", "Suspect.cycle: found an integer"},
+      {"960162" "a16d0801" "91" "99a25431a25432a1610507090900c3", "Suspect.cycle.kind: found 9, expected at most 2"},
+      {"960162" "a16d0801" "91" "92a25431a25432", "Suspect.cycle: field 'site' is missing"},
   };
   for (const auto& [hex_text, expected] : cases) {
     CAPTURE(hex_text);

@@ -1,4 +1,5 @@
 // The texts for people: what must be seen is there, and nothing in an id can forge a line.
+#include "cli/merge.hpp"
 #include "cli/present.hpp"
 
 #include <doctest/doctest.h>
@@ -93,4 +94,42 @@ TEST_CASE("the story of an incident") {
         "  +1.5 ms  confirmed\n"
         "  +1.6 ms  abort of shop-17 ordered at site paris\n"
         "  +4.2 ms  shop-17 aborted at site paris\n");
+}
+
+TEST_CASE("incidents of several coordinators: newest first, each once, no more than asked for") {
+  const auto incident = [](const char* id, std::int64_t found_us) {
+    Incident one;
+    one.id = id, one.found_unix_us = found_us;
+    return one;
+  };
+  const auto ids = [](const std::vector<Incident>& incidents) {
+    std::vector<std::string> list;
+    for (const auto& one : incidents) list.push_back(one.id);
+    return list;
+  };
+  const std::vector<std::vector<Incident>> of_each = {{incident("a-2", 50), incident("a-1", 10)}, {}, {incident("b-1", 20), incident("a-1", 10)}};
+  CHECK(ids(merged(of_each, 0)) == std::vector<std::string>{"a-2", "b-1", "a-1"});
+  CHECK(ids(merged(of_each, 2)) == std::vector<std::string>{"a-2", "b-1"});
+}
+
+TEST_CASE("graphs of several coordinators: all waits, and what they name once") {
+  using namespace gordian::coordinator;
+  GraphView a, b;
+  a.waits = {{{SiteId("s"), 1, 2}, {TxnId("T1"), {}, "r", "X"}, 5}};
+  a.txns = {{TxnId("H"), {}, false}, {TxnId("T1"), {.start = 1.0}, false}};
+  a.groups = {{SiteId("s"), GroupHandle{1}, "r", "S", {TxnId("H")}, 1}};
+  b.waits = {{{SiteId("s"), 1, 1}, {TxnId("T2"), {}, "r", "X"}, 5}};
+  b.txns = {{TxnId("H"), {.start = 3.0}, true}, {TxnId("T2"), {}, false}};
+  b.groups = {{SiteId("s"), GroupHandle{1}, "r", "S", {TxnId("H"), TxnId("I")}, 2}};
+  b.truncated = true;
+  const auto all = merged({a, b});
+  REQUIRE(all.waits.size() == 2);
+  CHECK(all.waits[0].id.sequence == 1);
+  REQUIRE(all.txns.size() == 3);
+  CHECK(all.txns[0].info.start == 3.0);
+  CHECK(all.txns[0].condemned);
+  REQUIRE(all.groups.size() == 1);
+  CHECK(all.groups[0].members == std::vector{TxnId("H"), TxnId("I")});
+  CHECK(all.groups[0].members_total == 2);
+  CHECK(all.truncated);
 }
