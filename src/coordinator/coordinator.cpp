@@ -63,7 +63,6 @@ class Coordinator::Impl {
 
   void tick(Time now) {
     sites_.tick(now);
-    peers_.tick(now);
     follow_up(now);
     resolution_.tick(now);
   }

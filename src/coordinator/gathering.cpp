@@ -65,7 +65,10 @@ void Gathering::follow(const std::vector<Touched>& touched, Time now) {
     // Whoever waits for the group waits for this one now: a cycle through it comes back to its own waits.
     const auto& joined = std::get<Joined>(place);
     const auto group = graph_.find_group(joined.group);
-    if (!group || graph_.in_edges(*group).empty()) continue;
+    const auto older = [&](graph::EdgeSlot e) {  // those that begin now are followed themselves
+      return std::ranges::find(touched, Touched(graph_.ref(graph_.wait(e)))) == touched.end();
+    };
+    if (!group || std::ranges::none_of(graph_.in_edges(*group), older)) continue;
     if (peers_.owned(joined.txn)) {
       chaser_.poke(joined.txn);
     } else {

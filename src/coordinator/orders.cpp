@@ -149,6 +149,8 @@ void Resolution::order_aborts(std::uint64_t number, const detect::Candidate& can
     cases_.at(number).victims[victim] = {};
     condemned_.emplace(victim, number);
   }
+  // A deadlock without one of the victims is another one, which these leave as it is: somebody may break it now.
+  if (!peers_.alone()) peers_.send_to_others(wire::Reserve{cases_.at(number).confirm, chosen.victims});
   for (const auto& victim : chosen.victims) {
     std::set<graph::WaitRef> waits;
     for (const auto& e : candidate.edges) {

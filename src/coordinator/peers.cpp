@@ -68,10 +68,10 @@ std::vector<MemberView> Peers::views(Time now) const {
   return views;
 }
 
-void Peers::tick(Time now) {
-  if (alone() || now.steady_us < next_hello_us_) return;
+bool Peers::hello_due(Time now) {
+  if (alone() || now.steady_us < next_hello_us_) return false;
   next_hello_us_ = now.steady_us + us(options_.heartbeat);
-  send_to_others(wire::PeerHello{});
+  return true;
 }
 
 }  // namespace gordian::coordinator

@@ -35,7 +35,8 @@ class Peers {
   [[nodiscard]] bool alive(std::size_t member, Time now) const;
   [[nodiscard]] std::vector<MemberView> views(Time now) const;
 
-  void tick(Time now);
+  /// Is it time to say hello? If so, not again until the next heartbeat.
+  [[nodiscard]] bool hello_due(Time now);
   [[nodiscard]] std::int64_t next_tick_us() const {
     return alone() ? std::numeric_limits<std::int64_t>::max() : next_hello_us_;
   }

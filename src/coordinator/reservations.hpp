@@ -25,9 +25,13 @@ class Reservations {
   using Key = std::pair<std::size_t, std::uint64_t>;
   static constexpr std::size_t cases_max = 100'000;
 
-  /// All of `owned` or none: false if one of them is another case's, or there are too many. Again for the same case: true.
-  [[nodiscard]] bool reserve(Key key, std::vector<TxnId> owned, SeenSequences seen, std::int64_t until_us);
+  /// All of `owned` or none: false if one of them is another case's, or there are too many. Again for the same case: true, and
+  /// what is not named any more is free.
+  [[nodiscard]] bool reserve(Key key, std::vector<TxnId> owned, SeenSequences seen, std::int64_t now_us,
+                             std::int64_t until_us);
   void release(Key key);
+  /// Ends those of this leader that are not in `open` and were made before `before_us`; the keys' numbers.
+  void keep_only(std::size_t leader, const std::vector<std::uint64_t>& open, std::int64_t before_us);
   void tick(std::int64_t now_us);
 
   [[nodiscard]] bool contains(const TxnId& txn) const { return reserved_.contains(txn); }
@@ -40,6 +44,7 @@ class Reservations {
   struct Case {
     std::vector<TxnId> txns;
     SeenSequences seen;
+    std::int64_t since_us;
     std::int64_t until_us;
   };
   static constexpr std::size_t released_max = 10'000;

@@ -139,7 +139,8 @@ class Resolution {
   [[nodiscard]] bool stands(const detect::CandidateEdge& edge, const Pending& pending) const;
   void full_pass(Time now);
 
-  void on(std::size_t from, const wire::PeerHello&, Time) { (void)from; }
+  void on(std::size_t from, const wire::PeerHello& m, Time now);
+  void say_hello();
   void on(std::size_t from, const wire::Probe& m, Time now) { gathering_.receive(from, m, now); }
   void on(std::size_t from, const wire::Suspect& m, Time now) { gathering_.receive(from, m, now); }
   void on(std::size_t from, const wire::Poke& m, Time now) { gathering_.receive(from, m, now); }

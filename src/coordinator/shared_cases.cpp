@@ -97,7 +97,7 @@ void Resolution::on(std::size_t from, const wire::Reserve& m, Time now) {
   const auto until_us = now.steady_us + us(options_.confirm_timeout) +
                         us(options_.abort_grace) * (2 * options_.abort_attempts + 1);  // reorders, then aborts
   reply.granted = reply.granted && std::ranges::none_of(owned, taken) &&
-                  reservations_.reserve({from, m.number}, owned, sites_.seen_sequences(), until_us);
+                  reservations_.reserve({from, m.number}, owned, sites_.seen_sequences(), now.steady_us, until_us);
   for (const auto& txn : m.txns) sites_.describe(txn, reply.described);
   for (const auto& txn : owned) {
     const auto vertex = graph_.find_txn(txn);
@@ -110,8 +110,31 @@ void Resolution::on(std::size_t from, const wire::Reserve& m, Time now) {
            static_cast<std::uint64_t>(std::max<std::int64_t>(0, now.steady_us - standing->began_us))});
     }
   }
+  if (reply.granted) reconsider({}, now);  // of a case that has its victims: others are free
   if (!reply.granted) out_.count("reservations_refused");
   peers_.send(from, std::move(reply));
+}
+
+/// What is under way may have crossed this message; and what a leader that was started anew has ordered before may still be
+/// carried out: a reservation is given up some heartbeats after it was made at the earliest.
+void Resolution::on(std::size_t from, const wire::PeerHello& m, Time now) {
+  constexpr std::int64_t heartbeats = 3;
+  if (!m.complete) return;
+  const auto before = reservations_.size();
+  reservations_.keep_only(from, m.open, now.steady_us - heartbeats * us(options_.heartbeat));
+  if (reservations_.size() != before) reconsider({}, now);
+}
+
+void Resolution::say_hello() {
+  constexpr std::size_t open_max = 10'000;
+  wire::PeerHello hello;
+  for (const auto& [number, pending] : pending_) hello.open.push_back(number);
+  for (const auto& [number, open] : cases_)
+    if (!open.leader) hello.open.push_back(open.confirm);
+  std::ranges::sort(hello.open);
+  hello.complete = hello.open.size() <= open_max;
+  if (!hello.complete) hello.open.clear();
+  peers_.send_to_others(hello);
 }
 
 void Resolution::on(std::size_t from, const wire::Release& m, Time now) {
@@ -146,6 +169,7 @@ void Resolution::on(std::size_t from, const wire::FreeBranches& m, Time now) {
 
 void Resolution::tick_shared(Time now) {
   if (peers_.alone()) return;
+  if (peers_.hello_due(now)) say_hello();
   gathering_.tick(now);
   judge_all(now);
   reservations_.tick(now.steady_us);

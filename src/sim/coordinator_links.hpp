@@ -59,4 +59,19 @@ inline bool counts(const wire::FromAgent& message) {
   return !std::holds_alternative<wire::Heartbeat>(message) && !std::holds_alternative<wire::Hello>(message);
 }
 
+/// A wait that was moved to another owner has another name from then on: the truth shall know it, too.
+inline void tell_names(Truth& truth, NodeId site, std::uint64_t incarnation, const agent::AgentRouter& router,
+                       const wire::FromAgent& message) {
+  const auto tell = [&](const std::vector<wire::Change>& changes) {
+    for (const auto& change : changes) {
+      const auto* wait = std::get_if<wire::WaitChange>(&change);
+      if (wait == nullptr) continue;
+      const auto handle = static_cast<std::uint64_t>(router.handle(wait->sequence));
+      if (handle != wait->sequence) truth.rename(site, incarnation, handle, wait->sequence);
+    }
+  };
+  if (const auto* delta = std::get_if<wire::Delta>(&message)) tell(delta->changes);
+  if (const auto* snapshot = std::get_if<wire::Snapshot>(&message)) tell(snapshot->changes);
+}
+
 }  // namespace gordian::sim

@@ -39,11 +39,17 @@ CoordinatorProcess::Counters CoordinatorProcess::counters() const {
 void CoordinatorProcess::receive(NodeId from, const std::string& bytes) {
   const auto request = wire::decode_request(bytes);
   if (const auto* peer = request ? std::get_if<wire::FromPeer>(&*request) : nullptr)
-    return coordinator_->receive(routing_id(from), *peer, time());
+    return receive(routing_id(from), *peer);
   const auto* message = request ? std::get_if<wire::FromAgent>(&*request) : nullptr;
   if (message == nullptr) return around_.observer.violated(4, name() + " received what it cannot read");
   log([&] { return "<- " + routing_id(from) + ": " + describe(*message); });
   coordinator_->receive(routing_id(from), *message, time());
+}
+
+void CoordinatorProcess::receive(const std::string& from, const wire::FromPeer& message) {
+  if (!std::holds_alternative<wire::PeerHello>(message.message))
+    log([&] { return "<- " + message.member + ": " + describe(message.message); });
+  coordinator_->receive(from, message, time());
 }
 
 void CoordinatorProcess::work() {
@@ -62,7 +68,10 @@ void CoordinatorProcess::work() {
 
 void CoordinatorProcess::talk_to_peers() {
   for (const auto& out : coordinator_->take_peer_outgoing()) {
-    ++counters_.messages;
+    if (!std::holds_alternative<wire::PeerHello>(out.message.message)) {
+      ++counters_.messages;
+      log([&] { return "-> " + around_.coordinator_names[out.member] + ": " + describe(out.message.message); });
+    }
     send(around_.coordinators[out.member], wire::encode(wire::Request(out.message)));
   }
 }

@@ -21,6 +21,7 @@ class CoordinatorProcess : public Process {
   void start() override;
   void crash() override;
   void receive(NodeId from, const std::string& bytes) override;
+  void receive(const std::string& from, const wire::FromPeer& message);
   void work() override;
   [[nodiscard]] Micros next_due() override { return coordinator_->next_tick_us(); }
   [[nodiscard]] Counters counters() const;

@@ -114,6 +114,40 @@ std::string describe(const wire::ToAgent& message) {
                     message);
 }
 
+std::string describe(const wire::PeerMessage& message) {
+  const auto edges = [](const std::vector<wire::GlobalEdge>& list) {
+    std::string all;
+    for (const auto& edge : list)
+      all += " " + edge.waiter.str() + ">" + edge.blocker.str() + "@" + edge.site.str() + "/" + text(edge.incarnation) +
+             "/" + text(edge.sequence);
+    return all;
+  };
+  const auto names = [](const std::vector<TxnId>& list) {
+    std::string all;
+    for (const auto& txn : list) all += " " + txn.str();
+    return all;
+  };
+  return std::visit(
+      Overload{
+          [](const wire::PeerHello&) { return std::string("hello"); },
+          [&](const wire::Probe& m) {
+            return "probe " + text(m.round) + " for " + m.target.str() + ":" + edges(m.path);
+          },
+          [&](const wire::Suspect& m) { return "suspect:" + edges(m.cycle); },
+          [](const wire::Poke& m) { return "poke " + m.txn.str(); },
+          [&](const wire::Gather& m) { return "gather " + text(m.gather) + ":" + names(m.txns); },
+          [&](const wire::Gathered& m) {
+            return "gathered " + text(m.gather) + (m.complete ? ":" : ", incomplete:") + edges(m.edges);
+          },
+          [&](const wire::Reserve& m) { return "reserve " + text(m.number) + ":" + names(m.txns); },
+          [](const wire::Reserved& m) { return (m.granted ? "reserved " : "refused ") + text(m.number); },
+          [](const wire::FreeBranches& m) { return "free branches of " + m.victim.str() + ", " + m.incident; },
+          [](const wire::BranchesFree& m) { return "branches free of " + m.victim.str(); },
+          [](const wire::Release& m) { return "release " + text(m.number); },
+      },
+      message);
+}
+
 std::string describe(const wire::FromLockClient& message) {
   return std::visit(Overload{
                         [](const wire::OpenSession& m) { return "open session " + text(m.session % 10'000); },

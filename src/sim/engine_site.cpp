@@ -219,7 +219,7 @@ void EngineSite::work() {
   for (const auto& [link, message] : core_->take_outgoing(now())) {
     const auto node = links_.node(link);
     if (!node) continue;
-    tell_names(message, *core_, incarnation_);
+    tell_names(around_.observer.truth(), id(), incarnation_, *core_, message);
     messages_ += counts(message) ? 1 : 0;
     log([&] { return "-> coordinator: " + describe(message); });
     send(*node, wire::encode(wire::Request(message)));

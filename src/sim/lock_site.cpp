@@ -107,7 +107,7 @@ void LockSite::work() {
   for (const auto& [link, message] : core_->take_for_coordinators(time())) {
     const auto node = links_.node(link);
     if (!node) continue;
-    tell_names(message, core_->agent(), epoch_);
+    tell_names(around_.observer.truth(), id(), epoch_, core_->agent(), message);
     messages_ += counts(message) ? 1 : 0;
     log([&] { return "-> coordinator: " + describe(message); });
     send(*node, wire::encode(wire::Request(message)));

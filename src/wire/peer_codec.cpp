@@ -16,7 +16,7 @@ PeerMessage read_peer_message(const msgpack::object& root, const Limits& limits)
   const TxnId unread("-");
   const auto type = type_of(root);
   switch (type) {
-    case type_code<PeerHello>: return PeerHello{};
+    case type_code<PeerHello>: return read_message(root, PeerHello{}, "PeerHello", limits);
     case type_code<Probe>: return read_message(root, Probe{0, false, unread, {}}, "Probe", limits);
     case type_code<Suspect>: return read_message(root, Suspect{}, "Suspect", limits);
     case type_code<Poke>: return read_message(root, Poke{unread}, "Poke", limits);

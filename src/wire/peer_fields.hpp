@@ -35,7 +35,7 @@ void envelope_fields(Of<FromPeer> auto& m, auto&& f) {
   f("member", m.member), f("instance", m.instance), f("map_version", m.map_version);
 }
 
-void fields(Of<PeerHello> auto&, auto&&) {}
+void fields(Of<PeerHello> auto& m, auto&& f) { f("complete", m.complete), f("open", m.open); }
 void fields(Of<Probe> auto& m, auto&& f) {
   f("round", m.round), f("filtered", m.filtered), f("target", m.target), f("path", m.path);
 }
@@ -97,6 +97,5 @@ template <>
 inline WaitDetail unread() {
   return {SiteId("-"), 0, {}, {}, {}, 0};
 }
-
 
 }  // namespace gordian::wire

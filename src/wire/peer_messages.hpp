@@ -29,8 +29,8 @@ struct GlobalEdge {
   std::uint64_t sequence;  ///< with site and incarnation: the wait's id
   std::uint64_t since;     ///< number of the agent's message that reported the edge last
   Kind kind = Kind::hard;
-  std::uint64_t need = 0;  ///< of the wait: 0 all of its blockers, else so many of them
-  bool alone = false;      ///< it is the only edge of its waiter
+  std::uint64_t need = 0;    ///< of the wait: 0 all of its blockers, else so many of them
+  bool alone = false;        ///< it is the only edge of its waiter
   std::uint64_t age_us = 0;  ///< of the wait, when the message was made: the youngest is the request that came last
 
   friend bool operator==(const GlobalEdge&, const GlobalEdge&) = default;
@@ -57,8 +57,11 @@ struct WaitDetail {
   friend bool operator==(const WaitDetail&, const WaitDetail&) = default;
 };
 
-/// "I live." At least every heartbeat, if there is nothing else to say.
+/// "I live, and these are the cases that I lead." Every heartbeat: a reservation whose Release was lost ends by it.
 struct PeerHello {
+  bool complete = true;             ///< false: there are more cases than fit
+  std::vector<std::uint64_t> open;  ///< numbers of Reserve
+
   friend bool operator==(const PeerHello&, const PeerHello&) = default;
 };
 /// Chandy–Misra–Haas: whom does `target` wait for? The path leads from the initiator to it.
@@ -97,7 +100,8 @@ struct Gathered {
 
   friend bool operator==(const Gathered&, const Gathered&) = default;
 };
-/// The sender leads a case about these transactions (all members of the candidate): no other may, until Release.
+/// The sender leads a case about these transactions (all members of the candidate): no other may, until Release. Again, with the
+/// victims only, once they are chosen: the others are free.
 struct Reserve {
   std::uint64_t number;  ///< of the case, at the sender
   std::vector<TxnId> txns;
