@@ -150,7 +150,10 @@ void Resolution::order_aborts(std::uint64_t number, const detect::Candidate& can
     condemned_.emplace(victim, number);
   }
   // A deadlock without one of the victims is another one, which these leave as it is: somebody may break it now.
-  if (!peers_.alone()) peers_.send_to_others(wire::Reserve{cases_.at(number).confirm, chosen.victims});
+  std::set<std::size_t> owners;
+  for (const auto& txn : candidate.members()) owners.insert(peers_.owner(txn));
+  for (const auto member : owners)
+    if (member != peers_.self()) peers_.send(member, wire::Reserve{cases_.at(number).confirm, chosen.victims});
   for (const auto& victim : chosen.victims) {
     std::set<graph::WaitRef> waits;
     for (const auto& e : candidate.edges) {

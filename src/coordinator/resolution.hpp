@@ -165,6 +165,7 @@ class Resolution {
   void each_blocked(graph::Vertex vertex, const std::function<bool(graph::WaitRef)>& f) const;
   void order_branches(std::uint64_t incident, const TxnId& victim, Time now);
   void ask_for_branches(std::uint64_t incident, const TxnId& victim, Time now);
+  [[nodiscard]] wire::FreeBranches branches_of(const Case& open, const TxnId& victim) const;
   void branches_free(std::uint64_t incident, std::size_t member, const TxnId& victim, Time now);
   void retry_or_give_up(const Order& order, const std::string& why, bool may_retry, Time now);
 

@@ -61,16 +61,20 @@ void Resolution::refused(std::uint64_t number, Time now) {
 void Resolution::ask_for_branches(std::uint64_t incident, const TxnId& victim, Time now) {
   if (peers_.alone()) return;
   auto& open = cases_.at(incident);
-  auto& state = open.victims.at(victim);
-  wire::FreeBranches question{open.confirm, victim, open.id, open.reason, {}};
-  for (const auto slot : state.sites) question.done.push_back(sites_.at(slot).id);
+  const auto question = branches_of(open, victim);
   for (std::size_t member = 0; member < peers_.count(); ++member) {
     if (member == peers_.self() || !peers_.alive(member, now)) continue;
     open.asked.emplace(member, victim);
-    ++state.open_orders;
+    ++open.victims.at(victim).open_orders;
     peers_.send(member, question);
   }
   open.asked_until_us = now.steady_us + us(options_.abort_grace) * options_.abort_attempts;
+}
+
+wire::FreeBranches Resolution::branches_of(const Case& open, const TxnId& victim) const {
+  wire::FreeBranches question{open.confirm, victim, open.id, open.reason, {}};
+  for (const auto slot : open.victims.at(victim).sites) question.done.push_back(sites_.at(slot).id);
+  return question;
 }
 
 void Resolution::on(std::size_t from, const wire::BranchesFree& m, Time now) {
@@ -135,6 +139,8 @@ void Resolution::say_hello() {
   hello.complete = hello.open.size() <= open_max;
   if (!hello.complete) hello.open.clear();
   peers_.send_to_others(hello);
+  for (const auto& [number, open] : cases_)
+    for (const auto& [member, victim] : open.asked) peers_.send(member, branches_of(open, victim));
 }
 
 void Resolution::on(std::size_t from, const wire::Release& m, Time now) {
@@ -148,7 +154,8 @@ void Resolution::on(std::size_t from, const wire::FreeBranches& m, Time now) {
   const auto same = [&](const auto& entry) {
     return entry.second.leader == key && entry.second.victims.contains(m.victim);
   };
-  if (seen == nullptr || std::ranges::any_of(cases_, same)) return out_.count("stale_messages");
+  if (std::ranges::any_of(cases_, same)) return out_.count("stale_messages");
+  if (seen == nullptr) return peers_.send(from, wire::BranchesFree{m.number, m.victim});  // it has lasted too long
   const auto number = ++last_foreign_case_;
   Case open{.id = m.incident,
             .reason = m.reason,
