@@ -15,71 +15,15 @@
 
 #include "child.hpp"
 #include "common.hpp"
-#include "net/query.hpp"
 #include "redis_peer.hpp"
+#include "services.hpp"
 
 namespace gordian::bench {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using namespace std::chrono_literals;
 
-template <class T, class E>
-T must(tl::expected<T, E> result) {
-  if (!result) fail(result.error().message);
-  if constexpr (!std::is_void_v<T>) return std::move(*result);
-}
-
 // --- The programs ---
-
-/// gordiand and gordian-agents, started for one part of the benchmark.
-class Services {
- public:
-  Services(const TemporaryFolder& folder, const std::string& transport, std::size_t agents)
-      : folder_(folder), transport_(transport) {
-    gordiand_ = std::make_unique<Child>(
-        std::vector<std::string>{own_folder() + "/gordiand", "--listen", listen("gordiand"), "--endpoint-file",
-                                 folder / "gordiand.endpoint", "--history", "", "--log-level", "error"});
-    coordinator_ = endpoint_in(folder / "gordiand.endpoint");
-    for (std::size_t i = 0; i < agents; ++i) {
-      const std::string site(1, static_cast<char>('a' + i));
-      agents_.push_back(std::make_unique<Child>(std::vector<std::string>{
-          own_folder() + "/gordian-agent", "--site", site, "--listen", listen(site), "--endpoint-file",
-          folder / (site + ".endpoint"), "--state", folder / (site + ".state"), "--coordinator", coordinator_,
-          "--publish-after", "0", "--log-level", "error"}));
-      addresses_.push_back({SiteId(site), endpoint_in(folder / (site + ".endpoint"))});
-    }
-    wait_until([&] { return complete_sites() == agents; }, "all agents are known to the coordinator");
-  }
-
-  [[nodiscard]] const std::vector<AgentAddress>& addresses() const { return addresses_; }
-  [[nodiscard]] LockClient client() const {
-    return must(LockClient::start({.agents = addresses_, .limits = {}, .on_log = {}}));
-  }
-  [[nodiscard]] Json coordinator_status() const {
-    return Json::parse(must(net::query(coordinator_, "status", "", 5s)));
-  }
-  [[nodiscard]] Json agent_status(std::size_t agent) const {
-    return Json::parse(must(net::query(addresses_[agent].endpoint, "status", "", 5s)));
-  }
-
- private:
-  [[nodiscard]] std::string listen(const std::string& name) const {
-    return transport_ == "ipc" ? "ipc://" + (folder_ / name) : std::string("tcp://127.0.0.1:*");
-  }
-  [[nodiscard]] std::size_t complete_sites() const {
-    const auto status = coordinator_status();
-    return static_cast<std::size_t>(std::count_if(status["sites"].begin(), status["sites"].end(),
-                                                  [](const Json& site) { return site["state"] == "complete"; }));
-  }
-
-  const TemporaryFolder& folder_;
-  std::string transport_;
-  std::unique_ptr<Child> gordiand_;
-  std::string coordinator_;
-  std::vector<std::unique_ptr<Child>> agents_;
-  std::vector<AgentAddress> addresses_;
-};
 
 Child start_echo(const TemporaryFolder& folder, const std::string& transport) {
   return Child({own_folder() + "/lock_service", "--role", "echo", "--endpoint",

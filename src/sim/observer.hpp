@@ -8,7 +8,8 @@
 //     abort, a timeout, a lease, or a crash can do that);
 //   - `holding`: the same incident had its victim aborted before, and the edge that the order hangs on is not one that the
 //     transaction's next life, under the same id, has begun.
-// 2 No miss. A deadlock of parties that can reach each other does not stand longer than Faults::miss_bound_us. Parties: the
+// 2 No miss. A deadlock of parties that can reach each other does not stand longer than Faults::miss_bound_us (with several
+//   coordinators two pauses between probes more). Parties: the
 //   sites of all waits that a deadlocked transaction leads to, and every coordinator; trouble with one of them (crash, pause,
 //   partition, broken connection) starts the time anew.
 // 3 One victim per disjoint cycle. With all victims of an incident ended and its reorders carried out, nothing of its candidate is deadlocked; with all but one,
@@ -29,6 +30,7 @@
 #include <vector>
 
 #include "coordinator/views.hpp"
+#include "detect/edge_chaser.hpp"
 #include "sim/faults.hpp"
 #include "sim/log.hpp"
 #include "sim/network.hpp"
