@@ -77,8 +77,10 @@ class Services {
   }
   [[nodiscard]] std::size_t complete_sites() const {
     std::size_t complete = 0;
-    for (std::size_t i = 0; i < coordinators_.size(); ++i)
-      for (const auto& site : coordinator_status(i)["sites"]) complete += site["state"] == "complete" ? 1 : 0;
+    for (std::size_t i = 0; i < coordinators_.size(); ++i) {
+      const auto status = coordinator_status(i);
+      for (const auto& site : status["sites"]) complete += site["state"] == "complete" ? 1 : 0;
+    }
     return complete;
   }
 

@@ -33,7 +33,7 @@ std::vector<Golden> messages() {
 #define SECOND "9aa25432a25431a1620608030102c200"
 #define DESCRIBED "99a25431a161c00000000000a0"
   return {
-      {"PeerHello", PeerHello{}, "950160" "a16d0801"},
+      {"PeerHello", PeerHello{true, {1, 5}}, "970160" "a16d0801" "c3920105"},
       {"Probe", Probe{2, true, t2, {first}}, "990161" "a16d0801" "02c3a25432" "91" FIRST},
       {"Suspect", Suspect{{first, second}}, "960162" "a16d0801" "92" FIRST SECOND},
       {"Poke", Poke{t1}, "960163" "a16d0801" "a25431"},
