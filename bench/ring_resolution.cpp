@@ -46,7 +46,8 @@ class Answers {
   bool was_victim(std::size_t who) {
     std::unique_lock lock(mutex_);
     if (!news_.wait_for(lock, give_up_after, [&] { return answers_[who].has_value(); }))
-      fail("a lock was not granted within 10 s of the deadlock's end");
+      fail("transaction " + std::to_string(who) + " of " + std::to_string(answers_.size()) +
+           " was not answered within 10 s of the deadlock's end");
     return victim(who);
   }
 
@@ -116,11 +117,13 @@ int run(int argc, char** argv) {
   CLI::App app{"How long deadlocks of 2 to 32 transactions take, with one coordinator and with several"};
   int rounds = 30;
   std::size_t several = 4;
+  std::vector<std::size_t> lengths{2, 3, 4, 6, 8, 12, 16, 24, 32};
   unsigned seed = 1;
   std::string format = "table";
   app.add_option("--rounds", rounds, "rings of each length")->check(CLI::Range(1, 10'000));
   app.add_option("--coordinators", several, "how many share the graph, next to one alone")->check(CLI::Range(2, 16));
   app.add_option("--seed", seed, "of the random sites");
+  app.add_option("--lengths", lengths, "of the rings")->delimiter(',')->check(CLI::Range(2, 64));
   app.add_option("--format", format, "table or json")->check(CLI::IsMember({"table", "json"}));
   try {
     app.parse(argc, argv);
@@ -130,7 +133,7 @@ int run(int argc, char** argv) {
   std::cerr << cpu_model() << ", " << std::thread::hardware_concurrency() << " cores\n";
   Rings one("ring-one", 1, seed), many("ring-many", several, seed);
   if (format == "table") std::cout << "length  coordinators  median ms  p95 ms\n";
-  for (const std::size_t length : {2, 3, 4, 6, 8, 12, 16, 24, 32}) {
+  for (const std::size_t length : lengths) {
     std::vector<double> one_ms, many_ms;
     for (int round = 0; round < rounds; ++round) {
       one_ms.push_back(one.resolve(length) / 1000);
