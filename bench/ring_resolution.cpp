@@ -42,12 +42,10 @@ class Answers {
     if (!found) fail("a ring of " + std::to_string(answers_.size()) + " was not broken within 10 s");
     return {who, answers_[who]->first};
   }
-  /// Waits for this one's answer: was it a victim?
-  bool was_victim(std::size_t who) {
+  /// Waits for this one's answer: was it a victim? None: no answer within 10 s.
+  std::optional<bool> was_victim(std::size_t who) {
     std::unique_lock lock(mutex_);
-    if (!news_.wait_for(lock, give_up_after, [&] { return answers_[who].has_value(); }))
-      fail("transaction " + std::to_string(who) + " of " + std::to_string(answers_.size()) +
-           " was not answered within 10 s of the deadlock's end");
+    if (!news_.wait_for(lock, give_up_after, [&] { return answers_[who].has_value(); })) return std::nullopt;
     return victim(who);
   }
 
@@ -96,7 +94,14 @@ class Rings {
     std::size_t victims = 0;
     for (std::size_t i = 0; i < length; ++i) {
       const auto at = (victim + length - i) % length;  // whoever waits for the one that ended is next
-      victims += answers.was_victim(at) ? 1 : 0;
+      const auto was_victim = answers.was_victim(at);
+      if (!was_victim) {
+        for (std::size_t agent = 0; agent < agents; ++agent)
+          std::cerr << must(net::query(services_.addresses()[agent].endpoint, "locks", "", 5s)) << "\n";
+        fail("transaction " + txns[at].id().str() + ", " + std::to_string(i) + " behind the victim " +
+             txns[victim].id().str() + ", got no answer within 10 s of the deadlock's end");
+      }
+      victims += *was_victim ? 1 : 0;
       (void)txns[at].end();
     }
     if (victims != 1) fail("a ring of " + std::to_string(length) + " had " + std::to_string(victims) + " victims");
