@@ -61,8 +61,12 @@ class Answers {
 class Rings {
  public:
   Rings(const std::string& name, std::size_t coordinators, unsigned seed)
-      : coordinators_(coordinators), folder_(name), services_(folder_, "ipc", agents, coordinators), random_(seed),
-        client_(services_.client()), session_(must(client_.open({.ttl = 60s, .on_jeopardy = {}, .on_lost = {}}))) {
+      : coordinators_(coordinators),
+        folder_(name),
+        services_(folder_, "ipc", agents, coordinators),
+        random_(seed),
+        client_(services_.client()),
+        session_(must(client_.open({.ttl = 60s, .on_jeopardy = {}, .on_lost = {}}))) {
     std::this_thread::sleep_for(1500ms);  // coordinators that share the graph grant nothing in their first second
   }
 
@@ -145,8 +149,11 @@ int run(int argc, char** argv) {
       many_ms.push_back(many.resolve(length) / 1000);
     }
     for (const auto& [rings, ms] : {std::pair(&one, &one_ms), std::pair(&many, &many_ms)}) {
-      const Json row{{"length", length},           {"coordinators", rings->coordinators()}, {"rings", rounds},
-                     {"median_ms", median(*ms)}, {"p95_ms", percentile(*ms, 95)}};
+      const Json row{{"length", length},
+                     {"coordinators", rings->coordinators()},
+                     {"rings", rounds},
+                     {"median_ms", median(*ms)},
+                     {"p95_ms", percentile(*ms, 95)}};
       if (format == "json") {
         std::cout << row.dump() << std::endl;
       } else {

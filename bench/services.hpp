@@ -36,8 +36,7 @@ class Services {
       const std::string site(1, static_cast<char>('a' + i));
       agents_.push_back(std::make_unique<Child>(std::vector<std::string>{
           own_folder() + "/gordian-agent", "--site", site, "--listen", listen(site), "--endpoint-file",
-          folder / (site + ".endpoint"), "--state", folder / (site + ".state"), "--coordinator",
-          coordinators_.front(),
+          folder / (site + ".endpoint"), "--state", folder / (site + ".state"), "--coordinator", coordinators_.front(),
           "--publish-after", "0", "--log-level", "error"}));
       addresses_.push_back({SiteId(site), endpoint_in(folder / (site + ".endpoint"))});
     }
@@ -67,8 +66,15 @@ class Services {
   }
   static std::string member(std::size_t place) { return "m" + std::to_string(place); }
   void start_coordinator(std::size_t place, std::size_t all) {
-    std::vector<std::string> arguments{own_folder() + "/gordiand", "--listen", listen(member(place)), "--endpoint-file",
-                                       folder_ / (member(place) + ".endpoint"), "--history", "", "--log-level", "error"};
+    std::vector<std::string> arguments{own_folder() + "/gordiand",
+                                       "--listen",
+                                       listen(member(place)),
+                                       "--endpoint-file",
+                                       folder_ / (member(place) + ".endpoint"),
+                                       "--history",
+                                       "",
+                                       "--log-level",
+                                       "error"};
     for (std::size_t i = 0; i < all && all > 1; ++i) {
       arguments.insert(arguments.end(), {"--peer", member(i) + "=" + listen(member(i))});
       if (i == place) arguments.insert(arguments.end(), {"--member", member(i)});

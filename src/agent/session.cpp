@@ -142,7 +142,7 @@ bool AgentCore::order_applies(const wire::Abort& order) const {
     const auto blocker = TxnId::parse(order.blocker);  // none is named when the order frees a further branch
     return !blocker || stands({order.sequence, *blocker, order.since});
   }
-  return it->second.edges.contains(order.victim) || blocks_by_group(it->second, order.victim, next_number());
+  return stands({order.sequence, order.victim, order.blocker.empty() ? next_number() : order.since});
 }
 
 bool AgentCore::order_applies(const wire::Reorder& order) const {

@@ -101,7 +101,7 @@ void Resolution::open_case(std::uint64_t confirm, Pending pending, Time now) {
                               .reason = "deadlock " + incident.id + ": " + incident.why,
                               .found = pending.found,
                               .waits = touched_by(pending.candidate),
-                              .seen = sites_.seen_sequences(),
+                              .seen = sites_.seen(),
                               .asked_since = pending.asked_since,
                               .confirm = confirm});
   keep(std::move(incident));
@@ -181,6 +181,9 @@ void Resolution::give_order(std::uint64_t incident, const TxnId& victim, graph::
   if (const auto edge = open.edges.find(wait); edge != open.edges.end() && role == wire::Abort::Role::waiting) {
     order.blocker = edge->second.str();
     order.since = open.asked_since.at(wait);
+  } else if (role == wire::Abort::Role::holding) {
+    order.blocker = victim.str();
+    order.since = open.seen.at(wait.site).number;
   }
   out_.send(site.peer, std::move(order));
   const char* what = role == wire::Abort::Role::waiting ? "abort of " : "release of the locks of ";
@@ -210,7 +213,7 @@ void Resolution::order_branches(std::uint64_t incident, const TxnId& victim, Tim
   const auto& open = cases_.at(incident);
   const auto& state = open.victims.at(victim);
   const auto known = [&](graph::WaitRef ref) {
-    return ref.site < open.seen.size() && ref.sequence <= open.seen[ref.site];
+    return ref.site < open.seen.size() && ref.sequence <= open.seen[ref.site].sequence;
   };
   std::map<graph::SiteSlot, std::pair<graph::WaitRef, wire::Abort::Role>> branches;
   for (const auto wait : graph_.waits(*vertex)) {
@@ -218,7 +221,8 @@ void Resolution::order_branches(std::uint64_t incident, const TxnId& victim, Tim
     if (known(ref)) branches.try_emplace(ref.site, ref, wire::Abort::Role::waiting);
   }
   each_blocked(*vertex, [&](graph::WaitRef ref) {
-    if (!known(ref)) return false;
+    // That the victim blocks it must have been known, too: its next life may have taken the lock again.
+    if (!known(ref) || sites_.edge_number(ref, victim) > open.seen[ref.site].number) return false;
     branches.try_emplace(ref.site, ref, wire::Abort::Role::holding);
     return true;  // one wait of a group is enough
   });

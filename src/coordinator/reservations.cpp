@@ -6,8 +6,7 @@
 
 namespace gordian::coordinator {
 
-bool Reservations::reserve(Key key, std::vector<TxnId> owned, SeenSequences seen, std::int64_t now_us,
-                           std::int64_t until_us) {
+bool Reservations::reserve(Key key, std::vector<TxnId> owned, Seen seen, std::int64_t now_us, std::int64_t until_us) {
   if (const auto standing = cases_.find(key); standing != cases_.end()) {
     std::erase_if(standing->second.txns, [&](const TxnId& txn) {
       const bool given_up = std::ranges::find(owned, txn) == owned.end();
@@ -51,7 +50,7 @@ void Reservations::tick(std::int64_t now_us) {
   for (const auto& key : over) release(key);
 }
 
-const SeenSequences* Reservations::seen(Key key) const {
+const Seen* Reservations::seen(Key key) const {
   const auto it = cases_.find(key);
   return it == cases_.end() ? nullptr : &it->second.seen;
 }

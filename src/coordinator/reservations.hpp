@@ -16,8 +16,12 @@
 
 namespace gordian::coordinator {
 
-/// The largest sequence reported so far, by site slot: tells waits known at that time from later ones.
-using SeenSequences = std::vector<std::uint64_t>;
+/// What each site, by slot, had reported at some time: tells waits and edges known then from later ones.
+struct SeenOfSite {
+  std::uint64_t sequence;  ///< the largest
+  std::uint64_t number;    ///< of the last message applied
+};
+using Seen = std::vector<SeenOfSite>;
 
 class Reservations {
  public:
@@ -27,8 +31,7 @@ class Reservations {
 
   /// All of `owned` or none: false if one of them is another case's, or there are too many. Again for the same case: true, and
   /// what is not named any more is free.
-  [[nodiscard]] bool reserve(Key key, std::vector<TxnId> owned, SeenSequences seen, std::int64_t now_us,
-                             std::int64_t until_us);
+  [[nodiscard]] bool reserve(Key key, std::vector<TxnId> owned, Seen seen, std::int64_t now_us, std::int64_t until_us);
   void release(Key key);
   /// Ends those of this leader that are not in `open` and were made before `before_us`; the keys' numbers.
   void keep_only(std::size_t leader, const std::vector<std::uint64_t>& open, std::int64_t before_us);
@@ -36,14 +39,14 @@ class Reservations {
 
   [[nodiscard]] bool contains(const TxnId& txn) const { return reserved_.contains(txn); }
   /// What was known when the case began; null if it is over.
-  [[nodiscard]] const SeenSequences* seen(Key key) const;
+  [[nodiscard]] const Seen* seen(Key key) const;
   [[nodiscard]] std::int64_t next_tick_us() const;
   [[nodiscard]] std::size_t size() const { return cases_.size(); }
 
  private:
   struct Case {
     std::vector<TxnId> txns;
-    SeenSequences seen;
+    Seen seen;
     std::int64_t since_us;
     std::int64_t until_us;
   };

@@ -99,7 +99,7 @@ class Resolution {
     std::map<TxnId, VictimState> victims;
     /// The waits known when the deadlock was confirmed. What came later is perhaps of the transaction that a victim's client,
     /// told of the abort, has begun anew under the same id: no order may hang on that.
-    SeenSequences seen;
+    Seen seen;
     /// Of each wait of the candidate: number of the message that reported it, at least.
     std::map<graph::WaitRef, std::uint64_t> asked_since{};
     /// What an order to abort hangs on besides the wait: one of its edges, which was confirmed.

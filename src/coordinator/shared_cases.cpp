@@ -101,7 +101,7 @@ void Resolution::on(std::size_t from, const wire::Reserve& m, Time now) {
   const auto until_us = now.steady_us + us(options_.confirm_timeout) +
                         us(options_.abort_grace) * (2 * options_.abort_attempts + 1);  // reorders, then aborts
   reply.granted = reply.granted && std::ranges::none_of(owned, taken) &&
-                  reservations_.reserve({from, m.number}, owned, sites_.seen_sequences(), now.steady_us, until_us);
+                  reservations_.reserve({from, m.number}, owned, sites_.seen(), now.steady_us, until_us);
   for (const auto& txn : m.txns) sites_.describe(txn, reply.described);
   for (const auto& txn : owned) {
     const auto vertex = graph_.find_txn(txn);

@@ -384,9 +384,10 @@ std::optional<graph::SiteSlot> Sites::live_slot(const SiteId& id, std::uint64_t 
   return it->second.slot;
 }
 
-SeenSequences Sites::seen_sequences() const {
-  SeenSequences seen;
-  for (const auto* site : by_slot_) seen.push_back(site == nullptr ? 0 : site->last_sequence);
+Seen Sites::seen() const {
+  Seen seen;
+  for (const auto* site : by_slot_)
+    seen.push_back(site == nullptr ? SeenOfSite{} : SeenOfSite{site->last_sequence, site->applied});
   return seen;
 }
 

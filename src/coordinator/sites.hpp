@@ -112,7 +112,7 @@ class Sites {
   void describe(const TxnId& txn, std::vector<wire::Described>& described) const;
   /// The site's slot, if its agent has a session with this incarnation.
   [[nodiscard]] std::optional<graph::SiteSlot> live_slot(const SiteId& id, std::uint64_t incarnation) const;
-  [[nodiscard]] SeenSequences seen_sequences() const;
+  [[nodiscard]] Seen seen() const;
   [[nodiscard]] const std::map<SiteId, Site>& all() const { return sites_; }
   [[nodiscard]] bool degraded() const;
 

@@ -228,8 +228,9 @@ void World::check_end() {
   const auto seconds = static_cast<std::uint64_t>((clock_.now() - log_.start_us()) / 1'000'000) + 1;
   // Coordinators that share the graph have as much to say to each other.
   const auto members = coordinators_.size();
-  const auto bound = 4 * observer_->truth().changes() +
-                     10 * (sites_.size() + engines_.size()) * (seconds + all.candidates) * members * (members > 1 ? 2 : 1);
+  const auto bound = 4 * observer_->truth().changes() + 10 * (sites_.size() + engines_.size()) *
+                                                            (seconds + all.candidates) * members *
+                                                            (members > 1 ? 2 : 1);
   if (all.messages > bound)
     observer_->violated(6, std::to_string(all.messages) + " messages between sites and coordinators, at most " +
                                std::to_string(bound) + " were expected");

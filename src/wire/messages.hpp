@@ -217,8 +217,8 @@ struct Abort {
   std::uint64_t attempt;
   std::uint64_t grace_ms;
   std::string reason;
-  /// Of role `waiting`: the wait must still be for this one, without a break since the agent's message `since`. Empty: for
-  /// whomever.
+  /// The wait must still be for this one (of role `holding` the victim), without a break since the agent's message `since`.
+  /// Empty: for whomever.
   std::string blocker = {};
   std::uint64_t since = 0;
 

@@ -16,7 +16,9 @@ namespace gordian::wire {
 
 /// Does M have fields that are left out unless they say something? (Asked out here: clang 14 cannot do so inside a lambda.)
 template <class M>
-inline constexpr bool appends = requires(const M& m) { has_appended(m); };
+inline constexpr bool appends = requires(const M& m) {
+  has_appended(m);
+};
 
 class Writer {
  public:
