@@ -103,6 +103,7 @@ void Resolution::open_case(std::uint64_t confirm, Pending pending, Time now) {
                               .waits = touched_by(pending.candidate),
                               .seen = sites_.seen(),
                               .asked_since = pending.asked_since,
+                              .informed = pending.informed,
                               .confirm = confirm});
   keep(std::move(incident));
   if (!chosen.reorder.empty()) {

@@ -63,6 +63,7 @@ class Resolution {
     std::vector<wire::Described> described;
     std::map<graph::WaitRef, wire::WaitDetail> details;   ///< of waits that others own
     std::map<graph::WaitRef, std::uint64_t> asked_since;  ///< number of the message that reported each wait, at least
+    std::set<std::size_t> informed{};                     ///< members that have answered the reservation
   };
   /// Since which message of its agent an edge has stood.
   using SinceOf = std::function<std::uint64_t(const detect::CandidateEdge&)>;
@@ -104,6 +105,8 @@ class Resolution {
     std::map<graph::WaitRef, std::uint64_t> asked_since{};
     /// What an order to abort hangs on besides the wait: one of its edges, which was confirmed.
     std::map<graph::WaitRef, TxnId> edges{};
+    /// Members that had answered the reservation by then: what they know of the victims is from before their end.
+    std::set<std::size_t> informed{};
     std::uint64_t confirm = 0;                      ///< the number that the transactions are reserved under
     std::optional<Reservations::Key> leader;        ///< of another's
     std::set<std::pair<std::size_t, TxnId>> asked;  ///< members that free branches of a victim

@@ -33,6 +33,7 @@ void Resolution::on(std::size_t from, const wire::Reserved& m, Time now) {
   if (it == pending_.end()) return out_.count("stale_messages");
   auto& pending = it->second;
   pending.described.insert(pending.described.end(), m.described.begin(), m.described.end());
+  pending.informed.insert(from);
   if (pending.unreserved.erase(from) == 0) return;
   if (!m.granted) return refused(m.number, now);
   for (const auto& detail : m.details) {
@@ -63,7 +64,7 @@ void Resolution::ask_for_branches(std::uint64_t incident, const TxnId& victim, T
   auto& open = cases_.at(incident);
   const auto question = branches_of(open, victim);
   for (std::size_t member = 0; member < peers_.count(); ++member) {
-    if (member == peers_.self() || !peers_.alive(member, now)) continue;
+    if (!open.informed.contains(member) || !peers_.alive(member, now)) continue;
     open.asked.emplace(member, victim);
     ++open.victims.at(victim).open_orders;
     peers_.send(member, question);
@@ -97,6 +98,7 @@ void Resolution::on(std::size_t from, const wire::Reserve& m, Time now) {
   for (const auto& txn : m.txns)
     if (peers_.owned(txn)) owned.push_back(txn);
   wire::Reserved reply{m.number, now.steady_us >= granting_from_us_, {}, {}};
+  const bool known = reservations_.seen({from, m.number}) != nullptr;
   const auto taken = [&](const TxnId& txn) { return busy_.contains(txn) || condemned_.contains(txn); };
   const auto until_us = now.steady_us + us(options_.confirm_timeout) +
                         us(options_.abort_grace) * (2 * options_.abort_attempts + 1);  // reorders, then aborts
@@ -116,7 +118,7 @@ void Resolution::on(std::size_t from, const wire::Reserve& m, Time now) {
   }
   if (reply.granted) reconsider({}, now);  // of a case that has its victims: others are free
   if (!reply.granted) out_.count("reservations_refused");
-  peers_.send(from, std::move(reply));
+  if (!known) peers_.send(from, std::move(reply));  // else it was answered, and this only gives something up
 }
 
 /// What is under way may have crossed this message; and what a leader that was started anew has ordered before may still be
