@@ -1,0 +1,270 @@
+#include "experiments/advice.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <sstream>
+
+#include "experiments/live.hpp"
+#include "experiments/pictures.hpp"
+
+namespace gordian::experiments {
+namespace {
+
+/// Of the share of running transactions that wait: where contention takes more than one more transaction brings (Thomasian 1991,
+/// Tay 1985 have the peak near it).
+constexpr double blocked_at_peak = 0.3;
+
+std::string rounded(double value, int digits = 3) {
+  std::ostringstream text;
+  text.precision(digits);
+  text << value;
+  return text.str();
+}
+std::string percent(double share) {
+  const double value = 100 * share;
+  return rounded(value, std::abs(value) >= 100 ? 3 : 2) + " %";
+}
+std::string with_interval(const Estimate& value) {
+  return rounded(value.mean) + (value.plus_minus ? " ± " + rounded(*value.plus_minus, 2) : "");
+}
+std::string list(const std::vector<std::string>& words) {
+  std::string text;
+  for (std::size_t i = 0; i < words.size(); ++i) text += (i == 0 ? "" : i + 1 == words.size() ? " and " : ", ") + words[i];
+  return text;
+}
+
+bool is_timeout(Strategy strategy) { return strategy == Strategy::timeout; }
+bool is_detection(Strategy strategy) {
+  return strategy == Strategy::detection || strategy == Strategy::periodic || strategy == Strategy::edge_chasing ||
+         strategy == Strategy::detection_timeout;
+}
+
+/// One choice in one workload.
+struct Choice {
+  std::string label;
+  std::size_t cell;
+  Estimate to_best;  ///< ratio to the best one, by seed
+  bool ties = false;
+};
+struct Situation {
+  std::string label;  ///< empty: the plan has only one
+  std::vector<Choice> choices;
+};
+
+class Adviser {
+ public:
+  explicit Adviser(const Outcome& outcome) : outcome_(outcome), plan_(outcome.plan), chosen_(choices(outcome.plan)) {}
+
+  std::vector<std::string> advise() {
+    auto situations = find_situations();
+    std::vector<std::string> text;
+    if (situations.empty()) return {"No run has finished yet, so there is nothing to advise."};
+    if (chosen_.empty()) return {best_load(situations)};
+    for (auto& each : situations) judge(each);
+    text.push_back(sum_up(situations));
+    for (std::size_t i = 0; i < std::min(situations.size(), situations_max); ++i) text.push_back(tell(situations[i]));
+    if (situations.size() > situations_max)
+      text.push_back(std::to_string(situations.size() - situations_max) + " more workloads are in the tables only.");
+    return text;
+  }
+
+ private:
+  [[nodiscard]] Estimate metric(std::size_t cell, std::string_view name) const {
+    return outcome_.cells[cell].metric(metric_index(name));
+  }
+  [[nodiscard]] std::string label(const Cell& cell, bool of_choice) const {
+    std::string text;
+    for (std::size_t a = 0; a < plan_.axes.size(); ++a) {
+      if ((std::ranges::find(chosen_, a) != chosen_.end()) != of_choice) continue;
+      const auto& axis = plan_.axes[a];
+      const auto& point = axis.points[cell.place[a]];
+      const bool bare = !point.settings.empty() && point.settings.front().first == axis.name && point.settings.size() == 1;
+      text.append(text.empty() ? "" : ", ").append(bare ? axis.name + " " + point.label : point.label);
+    }
+    return text;
+  }
+
+  [[nodiscard]] std::vector<Situation> find_situations() const {
+    std::map<std::string, std::size_t> known;
+    std::vector<Situation> found;
+    for (std::size_t i = 0; i < plan_.cells.size(); ++i) {
+      if (outcome_.cells[i].runs.empty()) continue;
+      const auto where = label(plan_.cells[i], false);
+      const auto [at, fresh] = known.emplace(where, found.size());
+      if (fresh) found.push_back({where, {}});
+      found[at->second].choices.push_back({label(plan_.cells[i], true), i, {}});
+    }
+    return found;
+  }
+
+  /// Whether all work that arrives is done, whatever is chosen: then response times are what differs.
+  [[nodiscard]] bool keeps_up(const Situation& situation) const {
+    return std::ranges::all_of(situation.choices, [&](const Choice& choice) {
+      const auto rate = plan_.cells[choice.cell].settings.arrival_rate;
+      return rate > 0 && metric(choice.cell, "throughput").mean > 0.98 * rate;
+    });
+  }
+
+  /// Best first, ties marked, and of those the one with the fewest aborts in front.
+  void judge(Situation& situation) const {
+    const bool by_response = keeps_up(situation);
+    const auto by = metric_index(by_response ? "response_mean" : "throughput");
+    auto& all = situation.choices;
+    const auto value = [&](const Choice& choice) { return outcome_.cells[choice.cell].metric(by).mean; };
+    std::ranges::stable_sort(all, [&](const Choice& a, const Choice& b) {
+      return by_response ? value(a) < value(b) : value(a) > value(b);
+    });
+    const auto best = all.front().cell;
+    for (auto& each : all) {
+      each.to_best = outcome_.cells[each.cell].relative(by, outcome_.cells[best]);
+      const double distance = std::abs(each.to_best.mean - 1);
+      each.ties = each.cell == best || (each.to_best.plus_minus && distance <= *each.to_best.plus_minus);
+    }
+    const auto end_of_ties = std::ranges::stable_partition(all, &Choice::ties).begin();
+    std::stable_sort(all.begin(), end_of_ties, [&](const Choice& a, const Choice& b) {
+      return metric(a.cell, "aborts").mean < metric(b.cell, "aborts").mean;
+    });
+  }
+
+  [[nodiscard]] std::string costs(std::size_t cell) const {
+    std::string text = rounded(metric(cell, "aborts").mean) + " aborts per started transaction, " +
+                       percent(metric(cell, "wasted").mean) + " of the work for nothing, 99 % done within " +
+                       rounded(metric(cell, "response_p99").mean) + " units";
+    const auto messages = metric(cell, "messages");
+    if (messages.mean > 0) text += ", " + rounded(messages.mean) + " messages of detection per commit";
+    return text;
+  }
+
+  [[nodiscard]] std::string tell(const Situation& situation) const {
+    const auto& all = situation.choices;
+    const auto& advised = all.front();
+    const bool by_response = keeps_up(situation);
+    std::string text = situation.label.empty() ? std::string() : "With " + situation.label + ": ";
+    text += "choose " + advised.label + ". ";
+    const auto throughput = metric(advised.cell, "throughput");
+    text += "It commits " + with_interval(throughput) + " transactions a unit (" + costs(advised.cell) + "). ";
+    text += ties(situation) + rest(situation, by_response) + certainty(advised) + thrashing(situation);
+    return text;
+  }
+  /// Who else would do, and what that would cost.
+  [[nodiscard]] std::string ties(const Situation& situation) const {
+    std::vector<std::string> tied;
+    const Choice* costliest = nullptr;
+    for (const auto& each : situation.choices) {
+      if (!each.ties || &each == &situation.choices.front()) continue;
+      tied.push_back(each.label);
+      if (costliest == nullptr || metric(each.cell, "aborts").mean > metric(costliest->cell, "aborts").mean) costliest = &each;
+    }
+    if (tied.empty()) return {};
+    constexpr std::size_t few = 6;
+    const auto count = tied.size();
+    if (count > few) {
+      tied.resize(few);
+      tied.push_back(std::to_string(count - few) + " more");
+    }
+    std::string text = "On " + std::string(keeps_up(situation) ? "response time" : "throughput") + " " + list(tied) +
+                       (count == 1 ? " ties" : " tie") + " with it within the 95 % interval; it is advised for it aborts least";
+    const double least = metric(situation.choices.front().cell, "aborts").mean;
+    const double most = metric(costliest->cell, "aborts").mean;
+    if (least > 0 && most > 1.5 * least)
+      text += ": " + costliest->label + " aborts " + rounded(most / least, 2) + " times as many and wastes " +
+              percent(metric(costliest->cell, "wasted").mean) + " of the work";
+    return text + ". ";
+  }
+  /// How far behind the others are.
+  [[nodiscard]] std::string rest(const Situation& situation, bool by_response) const {
+    const Choice* next = nullptr;
+    const Choice* worst = nullptr;
+    for (const auto& each : situation.choices) {
+      if (each.ties) continue;
+      if (next == nullptr) next = &each;
+      worst = &each;
+    }
+    if (next == nullptr) return {};
+    const auto distance = [&](const Choice& choice) {
+      return by_response ? percent(choice.to_best.mean - 1) + " slower" : percent(1 - choice.to_best.mean) + " less";
+    };
+    std::string text = "Next comes " + next->label + " (" + distance(*next) + ")";
+    if (worst != next) text += "; the last is " + worst->label + " (" + distance(*worst) + ")";
+    return text + ". ";
+  }
+  [[nodiscard]] std::string certainty(const Choice& advised) const {
+    const auto runs = outcome_.cells[advised.cell].runs.size();
+    if (runs < 2) return "This rests on one seed: there is no interval, and differences may be chance. ";
+    if (runs < 5) return "With " + std::to_string(runs) + " seeds the intervals are wide: small differences may be missed. ";
+    return {};
+  }
+  /// Where a timeout does better than every detection, why.
+  [[nodiscard]] std::string thrashing(const Situation& situation) const {
+    const Choice* timeout = nullptr;
+    const Choice* detection = nullptr;
+    for (const auto& each : situation.choices) {
+      const auto strategy = plan_.cells[each.cell].settings.strategy;
+      if (is_timeout(strategy) && better(each, timeout)) timeout = &each;
+      if (is_detection(strategy) && better(each, detection)) detection = &each;
+    }
+    if (timeout == nullptr || detection == nullptr) return {};
+    const auto ratio = outcome_.cells[timeout->cell].relative(metric_index("throughput"), outcome_.cells[detection->cell]);
+    if (!ratio.plus_minus || ratio.mean - *ratio.plus_minus <= 1) return {};
+    std::string text = "Here a timeout beats detection: " + timeout->label + " commits " + percent(ratio.mean - 1) + " more than " +
+                       detection->label + ". ";
+    const double active = metric(detection->cell, "active").mean, blocked = metric(detection->cell, "blocked").mean;
+    if (active > 0 && blocked / active > blocked_at_peak)
+      text += "The system is past thrashing (under detection " + percent(blocked / active) +
+              " of the running transactions wait): needless aborts act as load control. Admitting fewer transactions at a time "
+              "does the same without the waste, and detection is then the better choice. ";
+    return text;
+  }
+  [[nodiscard]] bool better(const Choice& a, const Choice* than) const {
+    return than == nullptr || metric(a.cell, "throughput").mean > metric(than->cell, "throughput").mean;
+  }
+
+  [[nodiscard]] std::string sum_up(const std::vector<Situation>& situations) const {
+    if (situations.size() == 1 && situations.front().choices.size() == 1) return "There is only one setting here, nothing to choose from.";
+    std::map<std::string, std::size_t> first, good;
+    std::size_t close = 0;
+    for (const auto& each : situations) {
+      ++first[each.choices.front().label];
+      std::size_t tied = 0;
+      for (const auto& choice : each.choices)
+        if (choice.ties) ++good[choice.label], ++tied;
+      close += tied > 1 ? 1 : 0;
+    }
+    const auto most = std::ranges::max_element(first, {}, &std::pair<const std::string, std::size_t>::second);
+    const auto sure = std::ranges::max_element(good, {}, &std::pair<const std::string, std::size_t>::second);
+    if (situations.size() == 1)
+      return "Choose " + most->first + (close > 0 ? "; but it does not win alone." : "; nothing else comes within the 95 % interval of it.");
+    std::string text = "Over " + std::to_string(situations.size()) + " workloads: " + most->first + " is advised for " +
+                       std::to_string(most->second) + " of them";
+    if (sure->second == situations.size())
+      text += "; " + sure->first + " is never significantly worse than the best";
+    else
+      text += "; no setting is best everywhere: " + sure->first + " is best or ties with the best in " + std::to_string(sure->second);
+    text += ". ";
+    if (close > 0)
+      text += "In " + std::to_string(close) + " of them the best settings cannot be told apart within the 95 % interval. ";
+    return text;
+  }
+
+  /// Of a plan that varies only what is given.
+  [[nodiscard]] std::string best_load(const std::vector<Situation>& situations) const {
+    const auto at = std::ranges::max_element(
+        situations, {}, [&](const Situation& each) { return metric(each.choices.front().cell, "throughput").mean; });
+    const auto cell = at->choices.front().cell;
+    return "Nothing is to be chosen in this plan: all its cells have the strategy \"" +
+           describe_strategy(plan_.cells[cell].settings) + "\", and only the workload varies. Throughput is highest " +
+           (at->label.empty() ? std::string() : "with " + at->label + ", ") + "at " + with_interval(metric(cell, "throughput")) +
+           " commits a unit (" + costs(cell) + ").";
+  }
+
+  const Outcome& outcome_;
+  const Plan& plan_;
+  const std::vector<std::size_t> chosen_;
+};
+
+}  // namespace
+
+std::vector<std::string> advice(const Outcome& outcome) { return Adviser(outcome).advise(); }
+
+}  // namespace gordian::experiments
