@@ -130,7 +130,6 @@ class Model : private DetectionHost, private LockEvents {
   std::unique_ptr<Watch> watch_;
   std::unique_ptr<Chase> chase_;
   std::vector<std::unique_ptr<LockTable>> tables_;
-  std::deque<Client> clients_;  ///< after the tables: handles go first
   std::vector<Client*> idle_;   ///< of an open system
   std::vector<Client*> ready_;  ///< wait for one of `mpl` places, from ready_head_
   std::size_t ready_head_ = 0;
@@ -143,6 +142,7 @@ class Model : private DetectionHost, private LockEvents {
   std::uint64_t responses_ = 0;
   Ticks spent_ = 0;
   Result result_;
+  std::deque<Client> clients_;  ///< last: their handles tell of releases as they go
 };
 
 /// One run: makes the workload of settings that have no complaint(). Errors: the workload cannot be made.

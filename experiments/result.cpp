@@ -29,11 +29,11 @@ std::size_t Histogram::bucket_of(std::uint64_t ticks) {
   return (static_cast<std::size_t>(doubling) << fraction_bits) + (ticks >> doubling);
 }
 
-double Histogram::middle_of(std::size_t bucket) {
+/// Where the bucket begins; one more than the last is where that one ends.
+double Histogram::begin_of(std::size_t bucket) {
   constexpr std::size_t fine = 1U << fraction_bits;
   if (bucket < fine) return static_cast<double>(bucket);
-  const auto doubling = static_cast<int>(bucket >> fraction_bits) - 1;
-  return std::ldexp(static_cast<double>(bucket % fine + fine) + 0.5, doubling);
+  return std::ldexp(static_cast<double>(bucket % fine + fine), static_cast<int>(bucket >> fraction_bits) - 1);
 }
 
 void Histogram::add(std::int64_t ticks) {
@@ -51,13 +51,17 @@ void Histogram::add(const Histogram& other) {
 
 double Histogram::percentile(double wanted) const {
   if (count_ == 0) return 0;
-  const auto rank = static_cast<std::uint64_t>(std::ceil(wanted * static_cast<double>(count_)));
-  std::uint64_t below = 0;
+  const double rank = wanted * static_cast<double>(count_);
+  double below = 0;
   for (std::size_t i = 0; i < buckets; ++i) {
-    below += counts_[i];
-    if (below >= std::max<std::uint64_t>(rank, 1)) return middle_of(i) / ticks_per_unit;
+    const auto here = static_cast<double>(counts_[i]);
+    if (here > 0 && below + here >= rank) {  // as if those in a bucket lay evenly in it
+      const double inside = std::max(0.0, rank - below) / here;
+      return (begin_of(i) + inside * (begin_of(i + 1) - begin_of(i))) / ticks_per_unit;
+    }
+    below += here;
   }
-  return middle_of(buckets - 1) / ticks_per_unit;
+  return begin_of(buckets) / ticks_per_unit;
 }
 
 double Histogram::mean() const { return share(sum_, static_cast<double>(count_)) / ticks_per_unit; }

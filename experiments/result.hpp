@@ -8,7 +8,7 @@
 
 namespace gordian::experiments {
 
-/// Times by size: 16 buckets for each doubling, so a percentile is right within 3 %. Fixed in size.
+/// Times by size: 16 buckets for each doubling, with percentiles read between their borders. Fixed in size.
 class Histogram {
  public:
   /// `ticks`: millionths of a unit.
@@ -24,7 +24,7 @@ class Histogram {
   static constexpr int fraction_bits = 4, doublings = 44;
   static constexpr std::size_t buckets = (doublings + 1) << fraction_bits;
   [[nodiscard]] static std::size_t bucket_of(std::uint64_t ticks);
-  [[nodiscard]] static double middle_of(std::size_t bucket);
+  [[nodiscard]] static double begin_of(std::size_t bucket);
 
   std::array<std::uint64_t, buckets> counts_{};
   std::uint64_t count_ = 0;

@@ -1,5 +1,5 @@
 // gordian, the command line: asks a coordinator, draws and tells what it answers, runs commands under a lock, shows locks,
-// replays traces, and simulates.
+// replays traces, simulates, and runs experiments.
 //
 // Exit codes: 0 fine, 1 the answer is no (no such incident, no lock in time), 2 wrong usage or bad input, 3 the coordinator or
 // agent does not answer, 4 it refuses; of `gordian lock` the command's own. Data goes to stdout, everything else to stderr.
@@ -11,6 +11,7 @@
 
 #include "admin/json.hpp"
 #include "agent/agent_router.hpp"
+#include "cli/experiment.hpp"
 #include "cli/lock_commands.hpp"
 #include "cli/merge.hpp"
 #include "cli/present.hpp"
@@ -249,7 +250,7 @@ CLI::App* add_sim(CLI::App& app, Arguments& arguments) {
 
 int run(int argc, const char* const* argv) {
   Arguments arguments;
-  CLI::App app("Looks at a Gordian coordinator, holds and shows locks, replays wait-for traces, and simulates.",
+  CLI::App app("Looks at a Gordian coordinator, holds and shows locks, replays wait-for traces, simulates, and runs experiments.",
                "gordian");
   app.set_version_flag("--version", "gordian " GORDIAN_VERSION, "print the version and exit");
   app.set_help_flag("-h,--help", "print this text and exit");
@@ -267,6 +268,7 @@ int run(int argc, const char* const* argv) {
   const auto* deadlocks_command = add_deadlocks(app, arguments);
   const auto* replay_command = add_replay(app, arguments);
   const auto* sim_command = add_sim(app, arguments);
+  ExperimentCommands experiment_commands(app);
   LockCommands lock_commands(app);
   app.footer(
       "'gordian COMMAND --help' says more. Exit codes: 0 fine, 1 the answer is no, 2 wrong usage or bad input,\n"
@@ -286,6 +288,7 @@ int run(int argc, const char* const* argv) {
   if (!timeout) return finish(tl::unexpected(Failure{bad_input, "--timeout: " + timeout.error()}), "");
   if (const auto code = lock_commands.run(std::chrono::ceil<std::chrono::milliseconds>(*timeout), command))
     return *code;
+  if (const auto code = experiment_commands.run()) return *code;
   if (sim_command->parsed()) {
     arguments.sim.json = arguments.format == "json";
     return run_sim(arguments.sim, std::cout, std::cerr);

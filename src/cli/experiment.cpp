@@ -1,0 +1,276 @@
+#include "cli/experiment.hpp"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <iomanip>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "cli/table.hpp"
+#include "experiments/laws.hpp"
+#include "experiments/plan.hpp"
+#include "experiments/runner.hpp"
+
+namespace gordian::cli {
+namespace {
+
+using nlohmann::ordered_json;
+namespace exp = gordian::experiments;
+
+constexpr int fine = 0, answer_is_no = 1, bad_input = 2;
+constexpr unsigned jobs_max = 256;
+
+int complain(const std::string& what) {
+  std::cerr << "gordian: " << what << "\n";
+  return bad_input;
+}
+
+std::string number(double value) {
+  std::ostringstream text;
+  text << std::setprecision(4) << value;
+  return text.str();
+}
+
+std::string number(const exp::Estimate& value) {
+  return value.count == 0 ? "-" : number(value.mean) + (value.plus_minus ? " ± " + number(*value.plus_minus) : "");
+}
+
+/// How far it is: one line that moves on a terminal, else a line now and then.
+class ProgressLine {
+ public:
+  void show(std::size_t done, std::size_t total, const std::string& what) {
+    const auto now = std::chrono::steady_clock::now();
+    const bool last = done == total;
+    if (!last && now - shown_ < (terminal_ ? std::chrono::milliseconds(100) : std::chrono::seconds(10))) return;
+    shown_ = now;
+    constexpr std::size_t width = 30;
+    const auto filled = total == 0 ? width : width * done / total;
+    if (terminal_) {
+      std::cerr << "\r\x1b[K[" << std::string(filled, '#') << std::string(width - filled, ' ') << "] " << done << "/"
+                << total << "  " << what << (last ? "\n" : "") << std::flush;
+    } else {
+      std::cerr << done << " of " << total << "  " << what << "\n";
+    }
+  }
+
+ private:
+  const bool terminal_ = isatty(STDERR_FILENO) != 0;
+  std::chrono::steady_clock::time_point shown_ = std::chrono::steady_clock::now();
+};
+
+std::string cells_table(const exp::Outcome& outcome) {
+  constexpr std::array shown{"throughput", "response_p50", "response_p99", "aborts", "wasted", "messages"};
+  Table table;
+  std::vector<std::string> header;
+  for (const auto& axis : outcome.plan.axes) header.push_back(axis.name);
+  header.insert(header.end(), shown.begin(), shown.end());
+  table.add(std::move(header));
+  for (std::size_t i = 0; i < outcome.cells.size(); ++i) {
+    std::vector<std::string> row;
+    for (std::size_t a = 0; a < outcome.plan.axes.size(); ++a)
+      row.push_back(outcome.plan.axes[a].points[outcome.plan.cells[i].place[a]].label);
+    for (const auto* metric : shown) row.push_back(number(outcome.cells[i].metric(exp::metric_index(metric))));
+    table.add(std::move(row));
+  }
+  return table.text();
+}
+
+ordered_json to_json(const exp::Estimate& value) {
+  ordered_json json{{"mean", value.mean}};
+  if (value.plus_minus) json["plus_minus"] = *value.plus_minus;
+  return json;
+}
+
+std::string cells_json(const exp::Outcome& outcome) {
+  ordered_json json{{"plan", outcome.plan.name}, {"made_by", outcome.made_by}, {"cells", ordered_json::array()}};
+  for (std::size_t i = 0; i < outcome.cells.size(); ++i) {
+    ordered_json cell;
+    for (std::size_t a = 0; a < outcome.plan.axes.size(); ++a)
+      cell["at"][outcome.plan.axes[a].name] = outcome.plan.axes[a].points[outcome.plan.cells[i].place[a]].label;
+    cell["seeds"] = outcome.cells[i].runs.size();
+    for (std::size_t m = 0; m < exp::metric_infos().size(); ++m)
+      cell["metrics"][std::string(exp::metric_infos()[m].name)] = to_json(outcome.cells[i].metric(m));
+    json["cells"].push_back(std::move(cell));
+  }
+  return json.dump() + "\n";
+}
+
+std::string checks_table(const std::vector<exp::Check>& checks) {
+  Table table;
+  table.add({"law", "what", "measured", "predicted", "tolerance", ""});
+  for (const auto& check : checks)
+    table.add({check.law, check.what, number(check.measured), number(check.predicted),
+               number(check.least) + " to " + number(check.most), check.passed() ? "pass" : "FAIL"});
+  std::string text = table.text(), last;
+  for (const auto& check : checks)
+    if (!check.note.empty() && check.law + check.note != last) {
+      text += "\n" + check.law + ": " + check.note + "\n";
+      last = check.law + check.note;
+    }
+  return text;
+}
+
+std::string checks_json(const std::vector<exp::Check>& checks) {
+  ordered_json json = ordered_json::array();
+  for (const auto& check : checks)
+    json.push_back({{"law", check.law},
+                    {"what", check.what},
+                    {"measured", check.measured},
+                    {"predicted", check.predicted},
+                    {"least", check.least},
+                    {"most", check.most},
+                    {"passed", check.passed()},
+                    {"note", check.note}});
+  return json.dump() + "\n";
+}
+
+}  // namespace
+
+class ExperimentCommands::Impl {
+ public:
+  explicit Impl(CLI::App& app) {
+    command_ = app.add_subcommand("experiment", "compare timeouts, prevention and detection on a simulated workload");
+    command_->fallthrough(false);  // it has no coordinator to ask
+    command_->require_subcommand(1);
+    add_run();
+    list_ = command_->add_subcommand("list", "the configurations that ship");
+    add_format(list_, {"table", "json"});
+    show_ = command_->add_subcommand("show", "print one of them: to read, or to change a copy");
+    show_->add_option("name", name_, "as 'list' names it")->type_name("NAME")->required();
+    settings_ = command_->add_subcommand("settings", "what a configuration may set, with the defaults");
+    add_format(settings_, {"table", "json"});
+    add_verify();
+  }
+
+  std::optional<int> run() {
+    if (!command_->parsed()) return std::nullopt;
+    if (jobs_ < 1 || jobs_ > jobs_max) return complain("--jobs: expected 1 to " + std::to_string(jobs_max));
+    if (run_->parsed()) return do_run();
+    if (list_->parsed()) return do_list();
+    if (show_->parsed()) return do_show();
+    return settings_->parsed() ? do_settings() : do_verify();
+  }
+
+ private:
+  void add_format(CLI::App* command, const std::vector<std::string>& formats) {
+    std::string list;
+    for (const auto& each : formats) list += (list.empty() ? "" : "|") + each;
+    command->add_option("--format", format_, "default " + formats.front())
+        ->type_name(list)
+        ->check(CLI::IsMember(formats).description(""));
+  }
+  void add_jobs(CLI::App* command) {
+    command->add_option("--jobs", jobs_, "threads, default " + std::to_string(jobs_))->type_name("J");
+  }
+  void add_run() {
+    run_ =
+        command_->add_subcommand("run", "run a configuration: a file, or one that ships; goes on where it was stopped");
+    run_->add_option("plan", name_, "a TOML file, or a name that 'list' shows")->type_name("FILE|NAME")->required();
+    run_->add_option("--seeds", seeds_, "runs of each cell, in place of what the file says")
+        ->type_name("N")
+        ->check(CLI::Range(std::uint64_t{1}, exp::Plan::seeds_max).description(""));
+    add_jobs(run_);
+    run_->add_option("--out", folder_, "where results go, default gordian-NAME")->type_name("DIR");
+    add_format(run_, {"table", "json", "csv"});
+  }
+  void add_verify() {
+    verify_ = command_->add_subcommand("verify", "the laws and reference figures, measured next to predicted");
+    add_jobs(verify_);
+    verify_->add_option("--only", only_, "this law")->type_name("NAME");
+    verify_->add_option("--effort", effort_, "length of its runs, 1: as intended; less scatters more")
+        ->type_name("X")
+        ->check(CLI::Range(0.001, 100.0).description(""));
+    add_format(verify_, {"table", "json"});
+  }
+
+  int do_run() {
+    const auto plan = exp::load_plan(name_);
+    if (!plan) return complain(plan.error());
+    ProgressLine line;
+    exp::RunOptions options;
+    options.seeds = seeds_;
+    options.jobs = jobs_;
+    options.folder = folder_.empty() ? "gordian-" + plan->name : folder_;
+    options.progress = [&](const exp::Progress& p) { line.show(p.done, p.total, p.running); };
+    const auto outcome = exp::run(*plan, options);
+    if (!outcome) return complain(outcome.error());
+    std::cerr << "results are in " << options.folder << "\n";
+    std::cout << (format_ == "json"  ? cells_json(*outcome)
+                  : format_ == "csv" ? exp::cells_csv(*outcome)
+                                     : cells_table(*outcome))
+              << std::flush;
+    return fine;
+  }
+
+  int do_list() {
+    Table table;
+    table.add({"name", "cells", "seeds", "title"});
+    auto json = ordered_json::array();
+    for (const auto& each : exp::shipped()) {
+      const auto plan = exp::load_plan(std::string(each.name));
+      if (!plan) return complain(plan.error());
+      table.add({plan->name, std::to_string(plan->cells.size()), std::to_string(plan->seeds), plan->title});
+      json.push_back(
+          {{"name", plan->name}, {"cells", plan->cells.size()}, {"seeds", plan->seeds}, {"title", plan->title}});
+    }
+    std::cout << (format_ == "json" ? json.dump() + "\n" : table.text()) << std::flush;
+    return fine;
+  }
+
+  int do_show() {
+    for (const auto& each : exp::shipped())
+      if (each.name == name_) {
+        std::cout << each.text << std::flush;
+        return fine;
+      }
+    std::cerr << "gordian: no configuration of that name ships: " << name_
+              << "; 'gordian experiment list' shows those that do\n";
+    return answer_is_no;
+  }
+
+  int do_settings() {
+    Table table;
+    table.add({"setting", "default", "meaning"});
+    auto json = ordered_json::array();
+    const exp::Settings defaults;
+    for (const auto& info : exp::setting_infos()) {
+      const auto value = exp::text_of(defaults, info.name);
+      table.add({std::string(info.name), cell(value), std::string(info.meaning)});
+      json.push_back({{"setting", info.name}, {"default", value}, {"meaning", info.meaning}});
+    }
+    std::cout << (format_ == "json" ? json.dump() + "\n" : table.text()) << std::flush;
+    return fine;
+  }
+
+  int do_verify() {
+    ProgressLine line;
+    const auto progress = [&](const std::string& law, std::size_t done, std::size_t total) {
+      line.show(done, total, law);
+    };
+    const auto checks = exp::verify({jobs_, only_, effort_, progress});
+    if (!checks) return complain(checks.error());
+    std::cout << (format_ == "json" ? checks_json(*checks) : checks_table(*checks)) << std::flush;
+    return std::ranges::all_of(*checks, &exp::Check::passed) ? fine : answer_is_no;
+  }
+
+  CLI::App* command_ = nullptr;
+  CLI::App* run_ = nullptr;
+  CLI::App* list_ = nullptr;
+  CLI::App* show_ = nullptr;
+  CLI::App* settings_ = nullptr;
+  CLI::App* verify_ = nullptr;
+  std::string name_, folder_, format_, only_;
+  std::optional<std::uint64_t> seeds_;
+  unsigned jobs_ = std::max(1U, std::min(jobs_max, std::thread::hardware_concurrency()));
+  double effort_ = 1;
+};
+
+ExperimentCommands::ExperimentCommands(CLI::App& app) : impl_(std::make_unique<Impl>(app)) {}
+ExperimentCommands::~ExperimentCommands() = default;
+std::optional<int> ExperimentCommands::run() { return impl_->run(); }
+
+}  // namespace gordian::cli
