@@ -1,9 +1,6 @@
 #include "common.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <fstream>
 #include <iostream>
 
 namespace gordian::bench {
@@ -18,28 +15,6 @@ double percentile(std::vector<double> values, double p) {
   const auto at = values.begin() + static_cast<std::ptrdiff_t>(p / 100 * static_cast<double>(values.size() - 1) + 0.5);
   std::nth_element(values.begin(), at, values.end());
   return *at;
-}
-
-std::string cpu_model() {
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  for (std::string line; std::getline(cpuinfo, line);)
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  return "unknown processor";
-}
-
-TemporaryFolder::TemporaryFolder(const std::string& name)
-    : path_(std::filesystem::temp_directory_path() / ("gordian-bench-" + std::to_string(getpid()) + "-" + name)) {
-  std::filesystem::create_directory(path_);
-}
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
-std::string endpoint_in(const std::string& file) {
-  std::string endpoint;
-  wait_until([&] { return bool(std::getline(std::ifstream(file), endpoint)); }, "a service listens");
-  return endpoint;
 }
 
 void run_echo(const std::string& endpoint) {

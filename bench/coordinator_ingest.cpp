@@ -16,7 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "child.hpp"
 #include "common.hpp"
 #include "coordinator/coordinator.hpp"
 #include "net/clock.hpp"

@@ -13,7 +13,6 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "child.hpp"
 #include "common.hpp"
 #include "redis_peer.hpp"
 #include "services.hpp"

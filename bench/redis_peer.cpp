@@ -9,7 +9,6 @@
 #include <cstring>
 #include <vector>
 
-#include "child.hpp"
 #include "common.hpp"
 
 namespace gordian::bench {

@@ -15,7 +15,6 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "child.hpp"
 #include "common.hpp"
 #include "wire/codec.hpp"
 

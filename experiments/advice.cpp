@@ -30,7 +30,8 @@ std::string with_interval(const Estimate& value) {
 }
 std::string list(const std::vector<std::string>& words) {
   std::string text;
-  for (std::size_t i = 0; i < words.size(); ++i) text += (i == 0 ? "" : i + 1 == words.size() ? " and " : ", ") + words[i];
+  for (std::size_t i = 0; i < words.size(); ++i)
+    text += (i == 0 ? "" : i + 1 == words.size() ? " and " : ", ") + words[i];
   return text;
 }
 
@@ -79,7 +80,8 @@ class Adviser {
       if ((std::ranges::find(chosen_, a) != chosen_.end()) != of_choice) continue;
       const auto& axis = plan_.axes[a];
       const auto& point = axis.points[cell.place[a]];
-      const bool bare = !point.settings.empty() && point.settings.front().first == axis.name && point.settings.size() == 1;
+      const bool bare =
+          !point.settings.empty() && point.settings.front().first == axis.name && point.settings.size() == 1;
       text.append(text.empty() ? "" : ", ").append(bare ? axis.name + " " + point.label : point.label);
     }
     return text;
@@ -112,9 +114,8 @@ class Adviser {
     const auto by = metric_index(by_response ? "response_mean" : "throughput");
     auto& all = situation.choices;
     const auto value = [&](const Choice& choice) { return outcome_.cells[choice.cell].metric(by).mean; };
-    std::ranges::stable_sort(all, [&](const Choice& a, const Choice& b) {
-      return by_response ? value(a) < value(b) : value(a) > value(b);
-    });
+    std::ranges::stable_sort(
+        all, [&](const Choice& a, const Choice& b) { return by_response ? value(a) < value(b) : value(a) > value(b); });
     const auto best = all.front().cell;
     for (auto& each : all) {
       each.to_best = outcome_.cells[each.cell].relative(by, outcome_.cells[best]);
@@ -154,7 +155,8 @@ class Adviser {
     for (const auto& each : situation.choices) {
       if (!each.ties || &each == &situation.choices.front()) continue;
       tied.push_back(each.label);
-      if (costliest == nullptr || metric(each.cell, "aborts").mean > metric(costliest->cell, "aborts").mean) costliest = &each;
+      if (costliest == nullptr || metric(each.cell, "aborts").mean > metric(costliest->cell, "aborts").mean)
+        costliest = &each;
     }
     if (tied.empty()) return {};
     constexpr std::size_t few = 6;
@@ -164,7 +166,8 @@ class Adviser {
       tied.push_back(std::to_string(count - few) + " more");
     }
     std::string text = "On " + std::string(keeps_up(situation) ? "response time" : "throughput") + " " + list(tied) +
-                       (count == 1 ? " ties" : " tie") + " with it within the 95 % interval; it is advised for it aborts least";
+                       (count == 1 ? " ties" : " tie") +
+                       " with it within the 95 % interval; it is advised for it aborts least";
     const double least = metric(situation.choices.front().cell, "aborts").mean;
     const double most = metric(costliest->cell, "aborts").mean;
     if (least > 0 && most > 1.5 * least)
@@ -192,7 +195,8 @@ class Adviser {
   [[nodiscard]] std::string certainty(const Choice& advised) const {
     const auto runs = outcome_.cells[advised.cell].runs.size();
     if (runs < 2) return "This rests on one seed: there is no interval, and differences may be chance. ";
-    if (runs < 5) return "With " + std::to_string(runs) + " seeds the intervals are wide: small differences may be missed. ";
+    if (runs < 5)
+      return "With " + std::to_string(runs) + " seeds the intervals are wide: small differences may be missed. ";
     return {};
   }
   /// Where a timeout does better than every detection, why.
@@ -205,14 +209,16 @@ class Adviser {
       if (is_detection(strategy) && better(each, detection)) detection = &each;
     }
     if (timeout == nullptr || detection == nullptr) return {};
-    const auto ratio = outcome_.cells[timeout->cell].relative(metric_index("throughput"), outcome_.cells[detection->cell]);
+    const auto ratio =
+        outcome_.cells[timeout->cell].relative(metric_index("throughput"), outcome_.cells[detection->cell]);
     if (!ratio.plus_minus || ratio.mean - *ratio.plus_minus <= 1) return {};
-    std::string text = "Here a timeout beats detection: " + timeout->label + " commits " + percent(ratio.mean - 1) + " more than " +
-                       detection->label + ". ";
+    std::string text = "Here a timeout beats detection: " + timeout->label + " commits " + percent(ratio.mean - 1) +
+                       " more than " + detection->label + ". ";
     const double active = metric(detection->cell, "active").mean, blocked = metric(detection->cell, "blocked").mean;
     if (active > 0 && blocked / active > blocked_at_peak)
       text += "The system is past thrashing (under detection " + percent(blocked / active) +
-              " of the running transactions wait): needless aborts act as load control. Admitting fewer transactions at a time "
+              " of the running transactions wait): needless aborts act as load control. Admitting fewer transactions "
+              "at a time "
               "does the same without the waste, and detection is then the better choice. ";
     return text;
   }
@@ -221,7 +227,8 @@ class Adviser {
   }
 
   [[nodiscard]] std::string sum_up(const std::vector<Situation>& situations) const {
-    if (situations.size() == 1 && situations.front().choices.size() == 1) return "There is only one setting here, nothing to choose from.";
+    if (situations.size() == 1 && situations.front().choices.size() == 1)
+      return "There is only one setting here, nothing to choose from.";
     std::map<std::string, std::size_t> first, good;
     std::size_t close = 0;
     for (const auto& each : situations) {
@@ -234,16 +241,19 @@ class Adviser {
     const auto most = std::ranges::max_element(first, {}, &std::pair<const std::string, std::size_t>::second);
     const auto sure = std::ranges::max_element(good, {}, &std::pair<const std::string, std::size_t>::second);
     if (situations.size() == 1)
-      return "Choose " + most->first + (close > 0 ? "; but it does not win alone." : "; nothing else comes within the 95 % interval of it.");
+      return "Choose " + most->first +
+             (close > 0 ? "; but it does not win alone." : "; nothing else comes within the 95 % interval of it.");
     std::string text = "Over " + std::to_string(situations.size()) + " workloads: " + most->first + " is advised for " +
                        std::to_string(most->second) + " of them";
     if (sure->second == situations.size())
       text += "; " + sure->first + " is never significantly worse than the best";
     else
-      text += "; no setting is best everywhere: " + sure->first + " is best or ties with the best in " + std::to_string(sure->second);
+      text += "; no setting is best everywhere: " + sure->first + " is best or ties with the best in " +
+              std::to_string(sure->second);
     text += ". ";
     if (close > 0)
-      text += "In " + std::to_string(close) + " of them the best settings cannot be told apart within the 95 % interval. ";
+      text +=
+          "In " + std::to_string(close) + " of them the best settings cannot be told apart within the 95 % interval. ";
     return text;
   }
 
@@ -254,8 +264,8 @@ class Adviser {
     const auto cell = at->choices.front().cell;
     return "Nothing is to be chosen in this plan: all its cells have the strategy \"" +
            describe_strategy(plan_.cells[cell].settings) + "\", and only the workload varies. Throughput is highest " +
-           (at->label.empty() ? std::string() : "with " + at->label + ", ") + "at " + with_interval(metric(cell, "throughput")) +
-           " commits a unit (" + costs(cell) + ").";
+           (at->label.empty() ? std::string() : "with " + at->label + ", ") + "at " +
+           with_interval(metric(cell, "throughput")) + " commits a unit (" + costs(cell) + ").";
   }
 
   const Outcome& outcome_;

@@ -42,7 +42,10 @@ std::string tics(const Chart& chart) {
   std::string list;
   for (std::size_t i = 0, gap = 0; i < chart.categories.size(); ++i) {
     gap += static_cast<std::size_t>(std::ranges::count(chart.groups, i));
-    list.append(list.empty() ? "" : ", ").append(quoted(chart.categories[i])).append(" ").append(std::to_string(i + gap));
+    list.append(list.empty() ? "" : ", ")
+        .append(quoted(chart.categories[i]))
+        .append(" ")
+        .append(std::to_string(i + gap));
   }
   return list;
 }
@@ -62,7 +65,8 @@ std::string tics_at_points(const Chart& chart) {
 }
 
 bool drawn(const Chart& chart, const ChartPoint& point) {
-  return std::isfinite(point.x) && std::isfinite(point.y) && (!chart.log_y || point.y > 0) && (!chart.log_x || point.x > 0);
+  return std::isfinite(point.x) && std::isfinite(point.y) && (!chart.log_y || point.y > 0) &&
+         (!chart.log_x || point.x > 0);
 }
 
 std::string block(const Chart& chart, std::size_t line) {
@@ -72,7 +76,8 @@ std::string block(const Chart& chart, std::size_t line) {
     if (point.apart) text += "\n";
     // On a logarithmic axis a bar that reaches zero would have no end.
     const double least = chart.log_y ? std::max(point.y - point.plus_minus, point.y / 10) : point.y - point.plus_minus;
-    text += number(point.x) + " " + number(point.y) + " " + number(least) + " " + number(point.y + point.plus_minus) + "\n";
+    text +=
+        number(point.x) + " " + number(point.y) + " " + number(least) + " " + number(point.y + point.plus_minus) + "\n";
   }
   return text + "END_OF_DATA\n";
 }
@@ -100,7 +105,8 @@ std::string plot_lines(const Chart& chart) {
     const auto& points = chart.lines[i].points;
     if (std::ranges::none_of(points, [&](const auto& point) { return drawn(chart, point); })) continue;
     const auto data = "$d" + std::to_string(i);
-    const std::string look = std::string(" lc rgb '") + colours[i % colours.size()] + "' pt " + std::to_string(marks[i % marks.size()]);
+    const std::string look =
+        std::string(" lc rgb '") + colours[i % colours.size()] + "' pt " + std::to_string(marks[i % marks.size()]);
     text += block(chart, i);
     commands.append(commands.empty() ? "plot " : ", ")
         .append(data + " using 1:2 with linespoints lw 1.6 ps 0.7" + look + " title " + quoted(chart.lines[i].name));
@@ -114,9 +120,9 @@ std::string plot_stacked(const Chart& chart) {
   std::string commands;
   for (std::size_t i = chart.lines.size(); i-- > 0;)
     commands.append(commands.empty() ? "plot " : ", ")
-        .append("$rows using 1:" + std::to_string(2 * i + 2) + ":($1-0.38):($1+0.38):" + std::to_string(2 * i + 2) + ":" +
-                std::to_string(2 * i + 3) + " with boxxyerror fs solid 0.9 noborder lc rgb '" + colours[i % colours.size()] +
-                "' title " + quoted(chart.lines[i].name));
+        .append("$rows using 1:" + std::to_string(2 * i + 2) + ":($1-0.38):($1+0.38):" + std::to_string(2 * i + 2) +
+                ":" + std::to_string(2 * i + 3) + " with boxxyerror fs solid 0.9 noborder lc rgb '" +
+                colours[i % colours.size()] + "' title " + quoted(chart.lines[i].name));
   return commands.empty() ? std::string() : rows(chart) + commands + "\n";
 }
 
@@ -124,16 +130,18 @@ std::string plot_stacked(const Chart& chart) {
 std::string script(const Chart& chart, int width, int height) {
   const auto commands = chart.stacked ? plot_stacked(chart) : plot_lines(chart);
   if (commands.empty()) return {};
-  std::string text = "set terminal svg noenhanced size " + std::to_string(width) + "," + std::to_string(height) +
-                     " font 'sans-serif,13' linewidth 1\n"
-                     "set border 3\nset tics nomirror out\nset grid ytics\nset key outside right top Left reverse samplen 2\n"
-                     "set errorbars small\n";
+  std::string text =
+      "set terminal svg noenhanced size " + std::to_string(width) + "," + std::to_string(height) +
+      " font 'sans-serif,13' linewidth 1\n"
+      "set border 3\nset tics nomirror out\nset grid ytics\nset key outside right top Left reverse samplen 2\n"
+      "set errorbars small\n";
   text += "set xlabel " + quoted(chart.x_label) + "\nset ylabel " + quoted(chart.y_label) + "\n";
   if (chart.log_y) text += "set logscale y\n";
   if (!chart.log_y) text += "set yrange [0:*]\n";
   if (!chart.categories.empty()) {
     text += "set xtics rotate by -35 (" + tics(chart) + ")\n";
-    text += "set xrange [-0.6:" + number(static_cast<double>(chart.categories.size() + chart.groups.size()) - 0.4) + "]\n";
+    text +=
+        "set xrange [-0.6:" + number(static_cast<double>(chart.categories.size() + chart.groups.size()) - 0.4) + "]\n";
   } else {
     if (chart.log_x) text += "set logscale x\n";
     text += "set offsets graph 0.03, graph 0.03, 0, 0\n";
@@ -176,7 +184,8 @@ class Memory {
 
 ChartError failure(int error) {
   if (error == ENOENT)
-    return {true, "gnuplot is not installed (not in PATH), and draws the report's plots; install the package gnuplot-nox"};
+    return {true,
+            "gnuplot is not installed (not in PATH), and draws the report's plots; install the package gnuplot-nox"};
   return {false, std::string("gnuplot cannot be run: ") + std::strerror(error)};
 }
 
@@ -206,7 +215,8 @@ tl::expected<std::string, ChartError> run_gnuplot(const std::string& commands) {
 // --- From a document to an element ---
 
 void replace_all(std::string& text, std::string_view what, std::string_view by) {
-  for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + by.size())) text.replace(at, what.size(), by);
+  for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + by.size()))
+    text.replace(at, what.size(), by);
 }
 
 std::string as_element(std::string svg, const std::string& id, const std::string& title) {

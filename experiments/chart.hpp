@@ -12,8 +12,8 @@ namespace gordian::experiments {
 struct ChartPoint {
   double x;  ///< in a chart with categories: the place of one
   double y;
-  double plus_minus = 0;   ///< 0: no bar
-  bool apart = false;      ///< no line from the point before to this one
+  double plus_minus = 0;  ///< 0: no bar
+  bool apart = false;     ///< no line from the point before to this one
 };
 struct ChartLine {
   std::string name;

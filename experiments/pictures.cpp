@@ -11,9 +11,9 @@
 namespace gordian::experiments {
 namespace {
 
-constexpr std::array settings_of_choice{"strategy",      "timeout",       "timeout_growth", "timeout_jitter", "period",
-                                        "policy",        "lease",         "probe_again",    "probe_filter",   "restart_delay",
-                                        "restart_shape", "restart_growth"};
+constexpr std::array settings_of_choice{"strategy",     "timeout",       "timeout_growth", "timeout_jitter",
+                                        "period",       "policy",        "lease",          "probe_again",
+                                        "probe_filter", "restart_delay", "restart_shape",  "restart_growth"};
 
 std::optional<double> number(const std::string& text) {
   double value = 0;
@@ -54,12 +54,20 @@ class Album {
   /// What every report has, as far as it was measured and is not always 0.
   void add_usual() {
     const auto view = usual_view();
-    constexpr std::array metrics{"throughput", "response_p50", "response_p90", "response_p99", "aborts", "wasted", "messages"};
-    const bool log_x = std::ranges::any_of(plan_.plots, [&](const Plot& plot) { return plan_.axis(plot.x) == view.x && plot.log_x; });
+    constexpr std::array metrics{"throughput", "response_p50", "response_p90", "response_p99",
+                                 "aborts",     "wasted",       "messages"};
+    const bool log_x =
+        std::ranges::any_of(plan_.plots, [&](const Plot& plot) { return plan_.axis(plot.x) == view.x && plot.log_x; });
     for (const std::string metric : metrics) {
       const bool is_aborts = metric == "aborts";
       if (!worth_showing(metric) || (!is_aborts && std::ranges::count(asked_for_, metric) > 0)) continue;
-      Plot plot{.title = {}, .x = plan_.axes[view.x].name, .y = metric, .lines = {}, .relative = {}, .log_x = log_x, .log_y = false};
+      Plot plot{.title = {},
+                .x = plan_.axes[view.x].name,
+                .y = metric,
+                .lines = {},
+                .relative = {},
+                .log_x = log_x,
+                .log_y = false};
       if (is_aborts) {
         add_causes(view);
         continue;
@@ -112,7 +120,8 @@ class Album {
         if (a == view.x || a == view.lines) {
           place[a] = 0;
         } else {
-          where.append(where.empty() ? "" : ", ").append(plan_.axes[a].name + " " + plan_.axes[a].points[place[a]].label);
+          where.append(where.empty() ? "" : ", ")
+              .append(plan_.axes[a].name + " " + plan_.axes[a].points[place[a]].label);
         }
       }
       if (seen.emplace(place, where).second) f(place, where);
@@ -125,7 +134,8 @@ class Album {
     return index;
   }
   /// What y is relative to; none if the plot shows y itself.
-  [[nodiscard]] std::optional<std::size_t> reference(const View& view, std::vector<std::size_t> place, const Plot& plot) const {
+  [[nodiscard]] std::optional<std::size_t> reference(const View& view, std::vector<std::size_t> place,
+                                                     const Plot& plot) const {
     if (plot.relative.empty()) return std::nullopt;
     for (const auto a : {view.x, view.lines}) {
       if (a >= plan_.axes.size()) continue;
@@ -173,25 +183,29 @@ class Album {
     const auto& label = axis.points[point].label;
     return number(label) ? axis.name + " " + label : label;
   }
-  void add_point(ChartLine& line, const Chart& chart, const std::vector<std::size_t>& place, const Plot& plot, const View& view) const {
+  void add_point(ChartLine& line, const Chart& chart, const std::vector<std::size_t>& place, const Plot& plot,
+                 const View& view) const {
     const auto cell = cell_at(place);
     const auto metric = metric_index(plot.y);
     const auto base = reference(view, place, plot);
-    const auto value = base ? outcome_.cells[cell].relative(metric, outcome_.cells[*base]) : outcome_.cells[cell].metric(metric);
+    const auto value =
+        base ? outcome_.cells[cell].relative(metric, outcome_.cells[*base]) : outcome_.cells[cell].metric(metric);
     if (value.count == 0) return;
     const auto x = place[view.x];
     // Along an axis of cases a line says something only from one value of a strategy to the next.
     const bool apart = !chart.categories.empty() && !line.points.empty() && x > 0 &&
                        strategy_at(place, view.x, x) != strategy_at(place, view.x, x - 1);
-    line.points.push_back({chart.categories.empty() ? *number(plan_.axes[view.x].points[x].label) : static_cast<double>(x),
-                           value.mean, value.plus_minus.value_or(0), apart});
+    line.points.push_back(
+        {chart.categories.empty() ? *number(plan_.axes[view.x].points[x].label) : static_cast<double>(x), value.mean,
+         value.plus_minus.value_or(0), apart});
   }
   [[nodiscard]] Strategy strategy_at(std::vector<std::size_t> place, std::size_t axis, std::size_t point) const {
     place[axis] = point;
     return plan_.cells[cell_at(place)].settings.strategy;
   }
 
-  [[nodiscard]] Chart causes_chart(const View& view, const std::vector<std::size_t>& rest, const std::string& where) const {
+  [[nodiscard]] Chart causes_chart(const View& view, const std::vector<std::size_t>& rest,
+                                   const std::string& where) const {
     auto chart = frame(view, "Aborts by cause, per started transaction", where);
     chart.stacked = true;
     chart.y_label = "aborts";

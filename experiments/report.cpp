@@ -39,11 +39,12 @@ struct MetricGroup {
   std::vector<std::string_view> metrics;
 };
 const std::array<MetricGroup, 4> groups{
-    MetricGroup{"Throughput and response times",
-                {"throughput", "response_mean", "response_p50", "response_p90", "response_p99", "commits", "turned_away"}},
+    MetricGroup{
+        "Throughput and response times",
+        {"throughput", "response_mean", "response_p50", "response_p90", "response_p99", "commits", "turned_away"}},
     MetricGroup{"Aborts",
-                {"aborts", "aborts_deadlock", "aborts_timeout", "aborts_refused", "aborts_wounded", "aborts_lease", "aborts_other",
-                 "wasted"}},
+                {"aborts", "aborts_deadlock", "aborts_timeout", "aborts_refused", "aborts_wounded", "aborts_lease",
+                 "aborts_other", "wasted"}},
     MetricGroup{"Waits and deadlocks", {"pw", "waits", "deadlocks", "two_cycles", "stuck", "active", "blocked"}},
     MetricGroup{"Cost", {"messages", "phantoms", "cpu_busy", "disk_busy"}}};
 
@@ -65,12 +66,15 @@ class Page {
  private:
   void head() {
     const auto title = escaped(plan_.title);
-    text_ += "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-             "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-             "<meta name=\"color-scheme\" content=\"light dark\">\n<title>" + title + "</title>\n<style>\n" +
-             std::string(report_style) + "</style>\n</head>\n<body>\n<main>\n<header>\n<p class=\"kind\">" +
-             (live(outcome_) ? "Experiment on live processes" : "Simulated experiment") + "</p>\n<h1>" + title + "</h1>\n";
-    for (const auto& paragraph : paragraphs(plan_.about)) text_ += "<p class=\"about\">" + escaped(paragraph) + "</p>\n";
+    text_ +=
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+        "<meta name=\"color-scheme\" content=\"light dark\">\n<title>" +
+        title + "</title>\n<style>\n" + std::string(report_style) +
+        "</style>\n</head>\n<body>\n<main>\n<header>\n<p class=\"kind\">" +
+        (live(outcome_) ? "Experiment on live processes" : "Simulated experiment") + "</p>\n<h1>" + title + "</h1>\n";
+    for (const auto& paragraph : paragraphs(plan_.about))
+      text_ += "<p class=\"about\">" + escaped(paragraph) + "</p>\n";
     facts();
     text_ += "</header>\n";
   }
@@ -95,7 +99,8 @@ class Page {
       least = std::min<std::uint64_t>(least, cell.runs.size()), most = std::max<std::uint64_t>(most, cell.runs.size());
     }
     for (const auto& cell : outcome_.cells) unfinished += cell.runs.size() < std::max<std::uint64_t>(most, 1) ? 1 : 0;
-    const auto seeds = least == most || most == 0 ? std::to_string(most) : std::to_string(least) + " to " + std::to_string(most);
+    const auto seeds =
+        least == most || most == 0 ? std::to_string(most) : std::to_string(least) + " to " + std::to_string(most);
     text_ += "<dl class=\"facts\">\n";
     fact("plan", plan_.name);
     fact("made by", outcome_.made_by);
@@ -106,15 +111,17 @@ class Page {
     if (unfinished > 0)
       text_ += "<p class=\"warning\" id=\"unfinished\">Not finished: " + std::to_string(unfinished) + " of " +
                std::to_string(outcome_.cells.size()) +
-               " cells have fewer seeds than others, or none. Run the plan again into the same folder, and it goes on.</p>\n";
+               " cells have fewer seeds than others, or none. Run the plan again into the same folder, and it goes "
+               "on.</p>\n";
     else if (most < plan_.seeds)
-      text_ += "<p class=\"warning\" id=\"fewer-seeds\">" + std::to_string(most) + " of the " + std::to_string(plan_.seeds) +
-               " seeds that the plan asks for were run.</p>\n";
-    text_ += live(outcome_)
-                 ? "<p class=\"how\">What ran: the real gordiand, gordian-agent and lock client, as processes on one machine, in "
-                   "wall-clock time. Steps, delays and think times are sleeps.</p>\n"
-                 : "<p class=\"how\">What ran: the real lock table, strategies and detection, in one process. What is simulated: "
-                   "time, transactions, servers and the network between sites.</p>\n";
+      text_ += "<p class=\"warning\" id=\"fewer-seeds\">" + std::to_string(most) + " of the " +
+               std::to_string(plan_.seeds) + " seeds that the plan asks for were run.</p>\n";
+    text_ += live(outcome_) ? "<p class=\"how\">What ran: the real gordiand, gordian-agent and lock client, as "
+                              "processes on one machine, in "
+                              "wall-clock time. Steps, delays and think times are sleeps.</p>\n"
+                            : "<p class=\"how\">What ran: the real lock table, strategies and detection, in one "
+                              "process. What is simulated: "
+                              "time, transactions, servers and the network between sites.</p>\n";
   }
   void fact(std::string_view name, const std::string& value) {
     text_ += "<div><dt>" + escaped(name) + "</dt><dd>" + escaped(value) + "</dd></div>\n";
@@ -137,11 +144,12 @@ class Page {
     for (std::size_t i = 0; i < all.charts.size(); ++i) {
       auto svg = draw(all.charts[i], "c" + std::to_string(i));
       if (!svg) return tl::unexpected(svg.error());
-      text_ += "<figure>\n<figcaption>" + escaped(all.charts[i].title) + "</figcaption>\n<div class=\"scroll\">" + *svg +
-               "</div>\n</figure>\n";
+      text_ += "<figure>\n<figcaption>" + escaped(all.charts[i].title) + "</figcaption>\n<div class=\"scroll\">" +
+               *svg + "</div>\n</figure>\n";
     }
     if (all.left_out > 0)
-      text_ += "<p class=\"warning\">" + std::to_string(all.left_out) + " more charts are left out; the tables have everything.</p>\n";
+      text_ += "<p class=\"warning\">" + std::to_string(all.left_out) +
+               " more charts are left out; the tables have everything.</p>\n";
     text_ += "</section>\n";
     return {};
   }
@@ -152,7 +160,9 @@ class Page {
     return std::ranges::any_of(outcome_.cells, [&](const CellOutcome& cell) { return cell.metric(index).mean != 0; });
   }
   void tables() {
-    text_ += "<section id=\"tables\">\n<h2>Figures</h2>\n<p>Means over the seeds ± half the 95 % confidence interval (Student).</p>\n";
+    text_ +=
+        "<section id=\"tables\">\n<h2>Figures</h2>\n<p>Means over the seeds ± half the 95 % confidence interval "
+        "(Student).</p>\n";
     std::string unmeasured, zero;
     for (const auto& group : groups) {
       std::vector<std::size_t> columns;
@@ -176,7 +186,8 @@ class Page {
     text_ += "<th scope=\"col\" class=\"n\">seeds</th>";
     for (const auto column : columns) {
       const auto& metric = metric_infos()[column];
-      text_ += "<th scope=\"col\" class=\"n\" title=\"" + escaped(metric.meaning) + "\">" + escaped(metric.name) + "</th>";
+      text_ +=
+          "<th scope=\"col\" class=\"n\" title=\"" + escaped(metric.meaning) + "\">" + escaped(metric.name) + "</th>";
     }
     text_ += "</tr></thead>\n<tbody>\n";
     for (std::size_t i = 0; i < plan_.cells.size(); ++i) row(i, columns);
@@ -192,20 +203,22 @@ class Page {
     text_ += "<td class=\"n\">" + std::to_string(outcome_.cells[cell].runs.size()) + "</td>";
     for (const auto column : columns) {
       const auto value = outcome_.cells[cell].metric(column);
-      text_ += "<td class=\"n\" data-metric=\"" + std::string(metric_infos()[column].name) + "\" data-mean=\"" + exact(value.mean) +
-               "\" data-plus-minus=\"" + (value.plus_minus ? exact(*value.plus_minus) : "") + "\">" + shown(value) + "</td>";
+      text_ += "<td class=\"n\" data-metric=\"" + std::string(metric_infos()[column].name) + "\" data-mean=\"" +
+               exact(value.mean) + "\" data-plus-minus=\"" + (value.plus_minus ? exact(*value.plus_minus) : "") +
+               "\">" + shown(value) + "</td>";
     }
     text_ += "</tr>\n";
   }
 
   void configuration() {
-    text_ += "<section id=\"configuration\">\n<h2>Configuration</h2>\n<pre>" + escaped(plan_.text) + "</pre>\n"
+    text_ += "<section id=\"configuration\">\n<h2>Configuration</h2>\n<pre>" + escaped(plan_.text) +
+             "</pre>\n"
              "<details>\n<summary>Every setting, those that the file leaves at their defaults included</summary>\n"
              "<div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">setting</th><th scope=\"col\">value</th>"
              "<th scope=\"col\">meaning</th></tr></thead>\n<tbody>\n";
     for (const auto& info : setting_infos())
-      text_ += "<tr><th scope=\"row\">" + escaped(info.name) + "</th><td>" + escaped(values_of(info.name)) + "</td><td>" +
-               escaped(info.meaning) + "</td></tr>\n";
+      text_ += "<tr><th scope=\"row\">" + escaped(info.name) + "</th><td>" + escaped(values_of(info.name)) +
+               "</td><td>" + escaped(info.meaning) + "</td></tr>\n";
     text_ += "</tbody></table></div>\n</details>\n</section>\n";
   }
   /// Of all cells, each value once.
@@ -217,16 +230,21 @@ class Page {
     }
     constexpr std::size_t few = 20;
     std::string text;
-    for (std::size_t i = 0; i < std::min(values.size(), few); ++i) text += (i == 0 ? "" : ", ") + (values[i].empty() ? "–" : values[i]);
+    for (std::size_t i = 0; i < std::min(values.size(), few); ++i)
+      text += (i == 0 ? "" : ", ") + (values[i].empty() ? "–" : values[i]);
     return text + (values.size() > few ? ", …" : "");
   }
 
   void reading() {
-    text_ += "<section id=\"reading\">\n<h2>How to read this</h2>\n"
-             "<p>Times are in units, rates per unit; the configuration says what a unit is. A started transaction is one that "
-             "was committed or aborted: who is aborted and starts again counts anew. Response times run from the first start to the "
-             "commit. Error bars are 95 % confidence intervals over the seeds; where they overlap, a difference may be chance. "
-             "Settings are compared seed by seed, for each seed asks the same of all of them.</p>\n</section>\n";
+    text_ +=
+        "<section id=\"reading\">\n<h2>How to read this</h2>\n"
+        "<p>Times are in units, rates per unit; the configuration says what a unit is. A started transaction is one "
+        "that "
+        "was committed or aborted: who is aborted and starts again counts anew. Response times run from the first "
+        "start to the "
+        "commit. Error bars are 95 % confidence intervals over the seeds; where they overlap, a difference may be "
+        "chance. "
+        "Settings are compared seed by seed, for each seed asks the same of all of them.</p>\n</section>\n";
   }
 
   const Outcome& outcome_;

@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <chrono>
+#include <fstream>
 #include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -11,8 +13,12 @@
 #include <thread>
 
 #include "cli/table.hpp"
+#include "daemon/stop_on_signal.hpp"
+#include "experiments/child.hpp"
 #include "experiments/laws.hpp"
+#include "experiments/live.hpp"
 #include "experiments/plan.hpp"
+#include "experiments/report.hpp"
 #include "experiments/runner.hpp"
 
 namespace gordian::cli {
@@ -21,12 +27,30 @@ namespace {
 using nlohmann::ordered_json;
 namespace exp = gordian::experiments;
 
-constexpr int fine = 0, answer_is_no = 1, bad_input = 2;
+constexpr int fine = 0, answer_is_no = 1, bad_input = 2, unreachable = 3;
 constexpr unsigned jobs_max = 256;
 
-int complain(const std::string& what) {
+int complain(const std::string& what, int exit_code = bad_input) {
   std::cerr << "gordian: " << what << "\n";
-  return bad_input;
+  return exit_code;
+}
+
+/// For StopOnSignal: a live run looks at it.
+class StopFlag {
+ public:
+  void stop() { stopped_ = true; }
+  [[nodiscard]] const std::atomic<bool>& stopped() const { return stopped_; }
+
+ private:
+  std::atomic<bool> stopped_ = false;
+};
+
+/// "3 h 20 min", "45 s".
+std::string duration(double seconds) {
+  const auto whole = static_cast<long long>(seconds + 0.5);
+  if (whole >= 3600) return std::to_string(whole / 3600) + " h " + std::to_string(whole % 3600 / 60) + " min";
+  if (whole >= 60) return std::to_string(whole / 60) + " min " + std::to_string(whole % 60) + " s";
+  return std::to_string(whole) + " s";
 }
 
 std::string number(double value) {
@@ -144,6 +168,10 @@ class ExperimentCommands::Impl {
     settings_ = command_->add_subcommand("settings", "what a configuration may set, with the defaults");
     add_format(settings_, {"table", "json"});
     add_verify();
+    report_ = command_->add_subcommand("report", "one HTML page of what a run has left in its folder; needs gnuplot");
+    report_->add_option("folder", folder_, "what 'run' was given as --out")->type_name("DIR")->required();
+    report_->add_option("--out", output_, "where the page goes, default DIR/report.html; - for standard output")
+        ->type_name("FILE");
   }
 
   std::optional<int> run() {
@@ -152,6 +180,7 @@ class ExperimentCommands::Impl {
     if (run_->parsed()) return do_run();
     if (list_->parsed()) return do_list();
     if (show_->parsed()) return do_show();
+    if (report_->parsed()) return do_report();
     return settings_->parsed() ? do_settings() : do_verify();
   }
 
@@ -174,7 +203,10 @@ class ExperimentCommands::Impl {
         ->type_name("N")
         ->check(CLI::Range(std::uint64_t{1}, exp::Plan::seeds_max).description(""));
     add_jobs(run_);
-    run_->add_option("--out", folder_, "where results go, default gordian-NAME")->type_name("DIR");
+    run_->add_flag("--live", live_,
+                   "on real gordiands, gordian-agents and clients on this machine; runs go one at a time");
+    run_->add_option("--out", folder_, "where results go, default gordian-NAME, live gordian-NAME-live")
+        ->type_name("DIR");
     add_format(run_, {"table", "json", "csv"});
   }
   void add_verify() {
@@ -194,15 +226,63 @@ class ExperimentCommands::Impl {
     exp::RunOptions options;
     options.seeds = seeds_;
     options.jobs = jobs_;
-    options.folder = folder_.empty() ? "gordian-" + plan->name : folder_;
+    options.folder = folder_.empty() ? "gordian-" + plan->name + (live_ ? "-live" : "") : folder_;
     options.progress = [&](const exp::Progress& p) { line.show(p.done, p.total, p.running); };
+    if (live_) return do_run_live(*plan, options);
     const auto outcome = exp::run(*plan, options);
     if (!outcome) return complain(outcome.error());
-    std::cerr << "results are in " << options.folder << "\n";
-    std::cout << (format_ == "json"  ? cells_json(*outcome)
-                  : format_ == "csv" ? exp::cells_csv(*outcome)
-                                     : cells_table(*outcome))
+    return tell(*outcome, options.folder);
+  }
+
+  int do_run_live(const exp::Plan& plan, exp::RunOptions& options) {
+    if (const auto wrong = exp::live_complaint(plan); !wrong.empty()) return complain(wrong);
+    const double seconds = exp::live_seconds(plan, options.seeds.value_or(plan.seeds));
+    if (seconds > exp::live_seconds_max)
+      return complain("live, this plan takes " + duration(seconds) + ", and the most is " +
+                      duration(exp::live_seconds_max) +
+                      "; give fewer --seeds, or a shorter duration or unit_ms in the file");
+    std::cerr << "live: " << plan.cells.size() << " cells, together " << duration(seconds)
+              << " at most; Ctrl-C ends it, and the same "
+              << "command goes on\n";
+    StopFlag stop;
+    const daemon::StopOnSignal signals(stop);
+    options.jobs = 1;
+    options.how = exp::live_on_this_machine(plan);
+    std::string failure;  // of a run, as opposed to the folder
+    options.run_one = [&, run_one = exp::live_runs(exp::own_folder(), stop.stopped())](const exp::Cell& cell,
+                                                                                       std::uint64_t seed) {
+      auto result = run_one(cell, seed);
+      if (!result) failure = result.error();
+      return result;
+    };
+    const auto outcome = exp::run(plan, options);
+    if (stop.stopped()) return complain("stopped; what is finished is in " + options.folder, answer_is_no);
+    if (!outcome) return complain(outcome.error(), failure.empty() ? bad_input : unreachable);
+    return tell(*outcome, options.folder);
+  }
+
+  int tell(const exp::Outcome& outcome, const std::string& folder) {
+    std::cerr << "results are in " << folder << "; 'gordian experiment report " << folder << "' makes a page of them\n";
+    std::cout << (format_ == "json"  ? cells_json(outcome)
+                  : format_ == "csv" ? exp::cells_csv(outcome)
+                                     : cells_table(outcome))
               << std::flush;
+    return fine;
+  }
+
+  int do_report() {
+    const auto outcome = exp::read_outcome(folder_);
+    if (!outcome) return complain(outcome.error());
+    const auto page = exp::html_report(*outcome);
+    if (!page) return complain(page.error().message, page.error().no_gnuplot ? unreachable : bad_input);
+    if (output_ == "-") {
+      std::cout << *page << std::flush;
+      return std::cout ? fine : complain("standard output cannot be written");
+    }
+    const auto path = output_.empty() ? folder_ + "/report.html" : output_;
+    std::ofstream file(path, std::ios::binary | std::ios::trunc);
+    if (!(file << *page << std::flush)) return complain(path + " cannot be written");
+    std::cerr << "the report is in " << path << "\n";
     return fine;
   }
 
@@ -263,7 +343,9 @@ class ExperimentCommands::Impl {
   CLI::App* show_ = nullptr;
   CLI::App* settings_ = nullptr;
   CLI::App* verify_ = nullptr;
-  std::string name_, folder_, format_, only_;
+  CLI::App* report_ = nullptr;
+  std::string name_, folder_, format_, only_, output_;
+  bool live_ = false;
   std::optional<std::uint64_t> seeds_;
   unsigned jobs_ = std::max(1U, std::min(jobs_max, std::thread::hardware_concurrency()));
   double effort_ = 1;

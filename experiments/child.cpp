@@ -1,14 +1,15 @@
-#include "child.hpp"
+#include "experiments/child.hpp"
 
 #include <csignal>
 #include <fcntl.h>
 #include <filesystem>
+#include <fstream>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <system_error>
 #include <unistd.h>
 
-namespace gordian::bench {
+namespace gordian::experiments {
 namespace {
 
 [[noreturn]] void fail(const char* what) { throw std::system_error(errno, std::generic_category(), what); }
@@ -26,6 +27,7 @@ Child::Child(const std::vector<std::string>& arguments) {
   if (pid_ < 0) fail("fork");
   if (pid_ == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setpgid(0, 0);  // Ctrl-C is for the program that started it, which ends it in its turn
     dup2(to[0], STDIN_FILENO);
     dup2(from[1], STDOUT_FILENO);
     execv(argv[0], argv.data());
@@ -54,6 +56,28 @@ std::string Child::read_line() {
   return line;
 }
 
+std::string cpu_model() {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; std::getline(cpuinfo, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "unknown processor";
+}
+
+TemporaryFolder::TemporaryFolder(const std::string& name)
+    : path_(std::filesystem::temp_directory_path() / ("gordian-" + std::to_string(getpid()) + "-" + name)) {
+  std::filesystem::create_directory(path_);
+}
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+std::string endpoint_in(const std::string& file) {
+  std::string endpoint;
+  wait_until([&] { return bool(std::getline(std::ifstream(file), endpoint)); }, "a service listens");
+  return endpoint;
+}
+
 std::string own_folder() { return std::filesystem::read_symlink("/proc/self/exe").parent_path().string(); }
 
-}  // namespace gordian::bench
+}  // namespace gordian::experiments
