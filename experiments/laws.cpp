@@ -119,11 +119,12 @@ Evaluate plan_edge_chasing(Runs&) {
       double plain = 0, plain_suspects = 0, filtered = 0, filtered_suspects = 0, harmonic = 0;
       for (std::size_t i = 0; i < rings; ++i) {
         const auto all = chase_ring(n, false, random), smaller = chase_ring(n, true, random);
-        plain += static_cast<double>(all.probes) / rings;
-        plain_suspects += static_cast<double>(all.suspects) / rings;
-        filtered += static_cast<double>(smaller.probes) / rings;
-        filtered_suspects += static_cast<double>(smaller.suspects) / rings;
+        plain += static_cast<double>(all.probes);
+        plain_suspects += static_cast<double>(all.suspects);
+        filtered += static_cast<double>(smaller.probes);
+        filtered_suspects += static_cast<double>(smaller.suspects);
       }
+      for (auto* sum : {&plain, &plain_suspects, &filtered, &filtered_suspects}) *sum /= rings;
       for (std::size_t k = 1; k <= n; ++k) harmonic += 1 / static_cast<double>(k);
       const auto size = static_cast<double>(n);
       const std::string ring = "ring of " + std::to_string(n) + ": ";

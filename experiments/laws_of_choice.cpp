@@ -92,9 +92,46 @@ Evaluate plan_periods(Runs& runs) {
   };
 }
 
+/// Deadlocks are made rarer, with the same contention, by transactions that ask in one order. A pass costs as much as
+/// `pass_cost` transactions for a step; a deadlock costs what it keeps from going on, which is what passes find stuck. The longer
+/// it stands the more are stuck behind it: that is where the cube root comes from.
 Evaluate plan_interval(Runs& runs) {
-  (void)runs;
-  return [](std::vector<Check>&) {};
+  static constexpr std::array ordered{0.0, 0.5, 0.75, 0.85};
+  static constexpr std::array periods{90.0, 150.0, 240.0, 360.0};
+  static constexpr double pass_cost = 250;
+  std::vector<std::vector<const Cells*>> cells;
+  for (const double share : ordered) {
+    cells.emplace_back();
+    for (const double period : periods) {
+      Settings s;
+      s.mpl = 40, s.objects = 6000, s.ordered_share = share;
+      s.strategy = Strategy::periodic, s.period = period, s.duration = 150'000;
+      cells.back().push_back(&runs.add(s, 2));
+    }
+  }
+  return [cells](std::vector<Check>& checks) {
+    std::vector<double> rates, frequencies;  // as logarithms
+    std::string best;
+    for (const auto& series : cells) {
+      std::vector<double> x, y;
+      for (const auto* c : series) {
+        x.push_back(std::log(c->settings.period));
+        y.push_back(std::log(c->mean("stuck")));
+      }
+      const auto loss = fit_line(x, y);  // a·T^p; the least of pass_cost/T + a·T^p is where its slope is 0
+      const double log_period = (std::log(pass_cost) - loss.at_zero - std::log(loss.slope)) / (loss.slope + 1);
+      rates.push_back(std::log(series.front()->mean("deadlocks") * series.front()->mean("throughput")));
+      frequencies.push_back(-log_period);
+      best.append(best.empty() ? "" : ", ")
+          .append(show_number(std::exp(log_period)) + " at " + show_number(1000 * std::exp(rates.back())));
+    }
+    checks.push_back(
+        {"interval", "exponent of the best frequency over the rate of deadlocks", fit_line(rates, frequencies).slope,
+         1.0 / 3, 1.0 / 3 - 0.1, 1.0 / 3 + 0.1,
+         "best periods, in steps, at so many deadlocks in a thousand steps: " + best +
+             ". The cube root holds where what is stuck grows as the square of the period; a deadlock of two is "
+             "stuck with nobody behind it at first, so shorter periods tend to the square root"});
+  };
 }
 
 Evaluate plan_finite_resources(Runs& runs) {

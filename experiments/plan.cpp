@@ -110,7 +110,7 @@ class Parser {
       if (!values->is_array()) fail(*values, "values", "expected an array");
       for (const auto& node : *values->as_array()) {
         const auto given = apply(scratch, setting, node, node.source().begin.line);
-        axis.points.push_back({text_of(scratch, setting), {{setting, given}}});
+        axis.points.push_back({text_of(scratch, setting), {{setting, given}}, false});
       }
       axis.name = text(table, "name", setting);
     } else if (const auto* cases = table.get("cases")) {
@@ -128,7 +128,7 @@ class Parser {
   Point one_case(const toml::node& node) {
     const auto* table = node.as_table();
     if (table == nullptr) fail(node, "cases", "expected tables of settings, { strategy = \"timeout\", timeout = 8 }");
-    Point point{text(*table, "label", ""), {}};
+    Point point{text(*table, "label", ""), {}, true};
     auto scratch = base_;
     for (const auto& [key, setting] : *table) {
       const std::string name(key.str());
@@ -209,8 +209,7 @@ std::string Plan::label(const Cell& cell) const {
   std::string label;
   for (std::size_t a = 0; a < axes.size(); ++a) {
     const auto& point = axes[a].points[cell.place[a]];
-    const bool plain = point.settings.size() == 1 && point.settings.front().first == axes[a].name;
-    label.append(label.empty() ? "" : ", ").append(plain ? axes[a].name + " " + point.label : point.label);
+    label.append(label.empty() ? "" : ", ").append(point.cases ? point.label : axes[a].name + " " + point.label);
   }
   return label;
 }

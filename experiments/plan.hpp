@@ -20,6 +20,7 @@ namespace gordian::experiments {
 struct Point {
   std::string label;
   std::vector<std::pair<std::string, SettingValue>> settings;
+  bool cases = false;  ///< its label says all: several settings, or a name that was given
 };
 struct Axis {
   std::string name;

@@ -164,11 +164,15 @@ struct Assign {
   using Done = tl::expected<void, std::string>;
 
   [[nodiscard]] std::string range() const { return show(field.range.least) + " to " + show(field.range.most); }
+  [[nodiscard]] std::string whole_range() const {
+    return std::to_string(std::llround(field.range.least)) + " to " + std::to_string(std::llround(field.range.most));
+  }
   [[nodiscard]] bool fits(double number) const { return number >= field.range.least && number <= field.range.most; }
 
   Done operator()(std::uint64_t Settings::*member) const {
     const auto* whole = std::get_if<std::int64_t>(&value);
-    if (whole == nullptr || !fits(static_cast<double>(*whole))) return expected(value, "a whole number, " + range());
+    if (whole == nullptr || !fits(static_cast<double>(*whole)))
+      return expected(value, "a whole number, " + whole_range());
     settings.*member = static_cast<std::uint64_t>(*whole);
     return {};
   }

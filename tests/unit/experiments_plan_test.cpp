@@ -1,0 +1,236 @@
+// Configurations and their errors, grids, runs that go on where they were stopped, and the laws on short runs.
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <fstream>
+#include <sstream>
+
+#include "experiments/laws.hpp"
+#include "experiments/plan.hpp"
+#include "experiments/runner.hpp"
+#include "scratch_folder.hpp"
+
+using namespace gordian::experiments;
+
+namespace {
+
+const std::string small = R"(title = "small"
+seeds = 3
+[base]
+duration = 200
+warmup = 10
+[[vary]]
+setting = "mpl"
+values = [2, 10]
+[[vary]]
+name = "strategy"
+cases = [{ strategy = "detection" }, { strategy = "timeout", timeout = 4 }, { label = "hasty", strategy = "no_wait" }]
+[[plot]]
+x = "mpl"
+y = "throughput"
+lines = "strategy"
+relative = "detection"
+)";
+
+Plan plan_of(const std::string& text) {
+  auto plan = parse_plan(text, "test", "test.toml");
+  REQUIRE_MESSAGE(plan.has_value(), (plan ? "" : plan.error()));
+  return *plan;
+}
+std::string error_of(const std::string& text) {
+  const auto plan = parse_plan(text, "test", "test.toml");
+  return plan ? "" : plan.error();
+}
+std::string text_in(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+/// Counts the runs that are really done.
+struct Counting {
+  std::atomic<int> runs = 0;
+  RunOptions options(const std::filesystem::path& folder) {
+    RunOptions options;
+    options.folder = folder.string();
+    options.jobs = 2;
+    options.run_one = [this, simulate = simulated()](const Cell& cell, std::uint64_t seed) {
+      ++runs;
+      return simulate(cell, seed);
+    };
+    return options;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("the cells are the grid of all axes") {
+  const auto plan = plan_of(small);
+  REQUIRE(plan.cells.size() == 6);
+  CHECK(plan.label(plan.cells[0]) == "mpl 2, detection");
+  CHECK(plan.label(plan.cells[4]) == "mpl 10, timeout 4");
+  CHECK(plan.label(plan.cells[5]) == "mpl 10, hasty");
+  CHECK(plan.cells[4].settings.mpl == 10);
+  CHECK(plan.cells[4].settings.timeout == 4);
+  CHECK(plan.cells[4].settings.duration == 200);
+  CHECK(plan_of("").cells.size() == 1);
+}
+
+TEST_CASE("a bad configuration: file, line, key, and what was expected") {
+  struct Bad {
+    std::string text, error;
+  };
+  for (const auto& [text, error] : {
+           Bad{"[base]\nmpl = 0\n", "test.toml:2: mpl: 0 was given, expected a whole number, 1 to 100000"},
+           {"[base]\nmpl = \"ten\"\n", "test.toml:2: mpl: \"ten\" was given, expected a whole number"},
+           {"[base]\n\nexclusive = 1.5\n", "test.toml:3: exclusive: 1.5 was given, expected a number, 0 to 1"},
+           {"[base]\nlock = 8\n", "test.toml:2: unknown setting \"lock\""},
+           {"[base]\nstrategy = \"hope\"\n", "expected one of: detection, periodic"},
+           {"[base]\npolicy = \"any\"\n", "expected one of: youngest"},
+           {"titel = \"x\"\n", "test.toml:1: unknown key \"titel\"; expected one of: title"},
+           {"seeds = 0\n", "test.toml:1: seeds: expected a whole number, 1 to 1000"},
+           {"[base]\nmpl = 1\nmpl = 2\n", "test.toml:3: "},
+           {"[[vary]]\nsetting = \"mpl\"\nvalues = []\n", "has no points"},
+           {"[[vary]]\nsetting = \"mpl\"\nvalues = [1, 2.5]\n", "test.toml:3: mpl: 2.5 was given"},
+           {"[[vary]]\nvalues = [1]\n", "test.toml:2: values: expected the setting's name"},
+           {"[[vary]]\nname = \"a\"\n", "expected either setting and values, or name and cases"},
+           {"[[vary]]\nname = \"a\"\ncases = [{mpl = 5, speed = 3}]\n", "test.toml:3: unknown setting \"speed\""},
+           {"[[plot]]\nx = \"mpl\"\n", "x: \"mpl\" was given, expected one of the axes"},
+           {"[base]\nlocks = 20\nobjects = 10\n", "test.toml:2: locks: a transaction takes up to 20 of 10 objects"},
+           {"[base]\nstrategy = \"lease\"\n", "lease: strategy \"lease\" needs its length"},
+           {"[[vary]]\nsetting = \"objects\"\nvalues = [100, 4]\n[base]\nlocks = 8\n", "(cell objects 4)"},
+       }) {
+    CAPTURE(text);
+    CHECK(error_of(text).find(error) != std::string::npos);
+    CHECK(error_of(text) != "");
+    INFO(error_of(text));
+  }
+}
+
+TEST_CASE("every setting can be set, shown and set to what was shown") {
+  Settings settings;
+  for (const auto& info : setting_infos()) {
+    CAPTURE(info.name);
+    const auto text = text_of(settings, info.name);
+    SettingValue value = text;
+    if (text == "true" || text == "false") value = text == "true";
+    char* end = nullptr;
+    if (const auto whole = std::strtoll(text.c_str(), &end, 10); !text.empty() && *end == '\0')
+      value = std::int64_t{whole};
+    else if (const auto real = std::strtod(text.c_str(), &end); !text.empty() && *end == '\0')
+      value = real;
+    CHECK(set(settings, info.name, value).has_value());
+  }
+  CHECK(settings == Settings{});
+}
+
+TEST_CASE("all that ships can be read, and has cells and pictures") {
+  CHECK(shipped().size() >= 10);
+  for (const auto& each : shipped()) {
+    CAPTURE(each.name);
+    const auto plan = load_plan(std::string(each.name));
+    REQUIRE_MESSAGE(plan.has_value(), (plan ? "" : plan.error()));
+    CHECK(plan->cells.size() > 1);
+    CHECK(!plan->plots.empty());
+    CHECK(!plan->about.empty());
+  }
+}
+
+TEST_CASE("a run that was stopped goes on, and comes to the same as one that was not") {
+  const auto plan = plan_of(small);
+  const ScratchFolder stopped, whole;
+  Counting counting;
+  auto options = counting.options(stopped.path());
+  options.seeds = 1;
+  REQUIRE(run(plan, options).has_value());
+  CHECK(counting.runs == 6);
+  {  // it was killed while it wrote a line
+    std::ofstream(stopped.path() / "runs.csv", std::ios::app) << "3,2,0.1";
+  }
+  options.seeds.reset();
+  const auto resumed = run(plan, options);
+  REQUIRE(resumed.has_value());
+  CHECK(counting.runs == 18);
+  REQUIRE(run(plan, options).has_value());
+  CHECK(counting.runs == 18);
+
+  Counting again;
+  const auto at_once = run(plan, again.options(whole.path()));
+  REQUIRE(at_once.has_value());
+  CHECK(cells_csv(*resumed) == cells_csv(*at_once));
+  CHECK(text_in(stopped.path() / "cells.csv") == text_in(whole.path() / "cells.csv"));
+
+  const auto read = read_outcome(stopped.path().string());
+  REQUIRE(read.has_value());
+  CHECK(cells_csv(*read) == cells_csv(*at_once));
+  CHECK(read->made_by.find("simulated") != std::string::npos);
+}
+
+TEST_CASE("a folder of another configuration or another kind of run is refused, and stays as it was") {
+  const ScratchFolder folder;
+  Counting counting;
+  auto options = counting.options(folder.path());
+  options.seeds = 1;
+  REQUIRE(run(plan_of(small), options).has_value());
+  const auto before = text_in(folder.path() / "runs.csv");
+  const auto other = run(plan_of(small + "# changed\n"), options);
+  REQUIRE(!other.has_value());
+  CHECK(other.error().find("results of another configuration") != std::string::npos);
+  options.how = "live";
+  const auto live = run(plan_of(small), options);
+  REQUIRE(!live.has_value());
+  CHECK(live.error().find("and this is gordian") != std::string::npos);
+  CHECK(text_in(folder.path() / "runs.csv") == before);
+  CHECK(!read_outcome((folder.path() / "none").string()).has_value());
+}
+
+TEST_CASE("a run that fails ends the others, with its reason") {
+  RunOptions options;
+  options.run_one = [](const Cell&, std::uint64_t seed) -> tl::expected<Result, std::string> {
+    if (seed == 2) return tl::unexpected(std::string("no such luck"));
+    return Result{};
+  };
+  const auto outcome = run(plan_of(small), options);
+  REQUIRE(!outcome.has_value());
+  CHECK(outcome.error() == "no such luck");
+}
+
+TEST_CASE("relative figures pair runs of the same seed") {
+  CellOutcome half, whole;
+  const auto at = metric_index("throughput");
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+    std::vector<double> metrics(metric_infos().size());
+    metrics[at] = static_cast<double>(seed);
+    whole.runs.push_back({seed, metrics});
+    metrics[at] /= 2;
+    if (seed != 2) half.runs.push_back({seed, metrics});
+  }
+  const auto ratio = half.relative(at, whole);
+  CHECK(ratio.mean == doctest::Approx(0.5));
+  CHECK(ratio.count == 3);
+  CHECK(*ratio.plus_minus == doctest::Approx(0).epsilon(1e-9));
+}
+
+TEST_CASE("laws: probes on a ring and the skew of accesses hold exactly; conflicts on short runs roughly") {
+  for (const std::string law : {"edge-chasing", "zipf"}) {
+    const auto checks = verify({1, law, 1, {}});
+    REQUIRE(checks.has_value());
+    CHECK(!checks->empty());
+    for (const auto& check : *checks) {
+      CAPTURE(check.what);
+      CAPTURE(check.measured);
+      CHECK(check.passed());
+    }
+  }
+  const auto conflicts = verify({2, "conflicts", 0.01, {}});
+  REQUIRE(conflicts.has_value());
+  for (const auto& check : *conflicts)
+    if (check.what.ends_with("share that ever waits")) {
+      CAPTURE(check.what);
+      CHECK(check.measured == doctest::Approx(check.predicted).epsilon(0.05));
+    }
+  const auto none = verify({1, "gravity", 1, {}});
+  REQUIRE(!none.has_value());
+  CHECK(none.error().find("expected one of: conflicts") != std::string::npos);
+}
