@@ -12,6 +12,7 @@
 #include <optional>
 #include <random>
 
+#include "net/query.hpp"
 #include "services.hpp"
 
 namespace gordian::bench {

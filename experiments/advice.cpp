@@ -11,7 +11,7 @@
 namespace gordian::experiments {
 namespace {
 
-/// Of the share of running transactions that wait: where contention takes more than one more transaction brings (Thomasian 1991,
+/// Of the share of transactions that wait: where contention takes more than one more transaction brings (Thomasian 1991,
 /// Tay 1985 have the peak near it).
 constexpr double blocked_at_peak = 0.3;
 
@@ -80,8 +80,8 @@ class Adviser {
       if ((std::ranges::find(chosen_, a) != chosen_.end()) != of_choice) continue;
       const auto& axis = plan_.axes[a];
       const auto& point = axis.points[cell.place[a]];
-      const bool bare =
-          !point.settings.empty() && point.settings.front().first == axis.name && point.settings.size() == 1;
+      const bool bare = !point.settings.empty() && point.settings.front().first == axis.name &&
+                        point.settings.size() == 1 && axis.name != "strategy";
       text.append(text.empty() ? "" : ", ").append(bare ? axis.name + " " + point.label : point.label);
     }
     return text;
@@ -215,9 +215,10 @@ class Adviser {
     std::string text = "Here a timeout beats detection: " + timeout->label + " commits " + percent(ratio.mean - 1) +
                        " more than " + detection->label + ". ";
     const double active = metric(detection->cell, "active").mean, blocked = metric(detection->cell, "blocked").mean;
-    if (active > 0 && blocked / active > blocked_at_peak)
-      text += "The system is past thrashing (under detection " + percent(blocked / active) +
-              " of the running transactions wait): needless aborts act as load control. Admitting fewer transactions "
+    const double waiting = active + blocked > 0 ? blocked / (active + blocked) : 0;
+    if (waiting > blocked_at_peak)
+      text += "The system is past thrashing (under detection " + percent(waiting) +
+              " of the transactions wait): needless aborts act as load control. Admitting fewer transactions "
               "at a time "
               "does the same without the waste, and detection is then the better choice. ";
     return text;

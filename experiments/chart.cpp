@@ -50,23 +50,43 @@ std::string tics(const Chart& chart) {
   return list;
 }
 
-/// Numbers of the x axis where lines have points, if they are few: those that were asked for, not round ones between them.
-std::string tics_at_points(const Chart& chart) {
+bool drawn(const Chart& chart, const ChartPoint& point) {
+  return std::isfinite(point.x) && std::isfinite(point.y) && (!chart.log_y || point.y > 0) &&
+         (!chart.log_x || point.x > 0);
+}
+
+std::vector<double> all_x(const Chart& chart) {
   std::vector<double> all;
   for (const auto& line : chart.lines)
-    for (const auto& point : line.points) all.push_back(point.x);
+    for (const auto& point : line.points)
+      if (drawn(chart, point)) all.push_back(point.x);
   std::ranges::sort(all);
   all.erase(std::ranges::unique(all).begin(), all.end());
+  return all;
+}
+
+/// From the first point to the last, with a margin.
+std::string x_range(const Chart& chart) {
+  const auto all = all_x(chart);
+  constexpr double margin = 0.04;
+  if (all.empty()) return {};
+  const double first = all.front(), last = all.back();
+  if (chart.log_x) {
+    const double factor = first == last ? 2 : std::pow(last / first, margin);
+    return "set xrange [" + number(first / factor) + ":" + number(last * factor) + "]\n";
+  }
+  const double width = first == last ? 1 : (last - first) * margin;
+  return "set xrange [" + number(first - width) + ":" + number(last + width) + "]\n";
+}
+
+/// Numbers of the x axis where lines have points, if they are few: those that were asked for, not round ones between them.
+std::string tics_at_points(const Chart& chart) {
+  const auto all = all_x(chart);
   constexpr std::size_t few = 12;
   if (all.size() > few) return {};
   std::string list;
   for (const double x : all) list.append(list.empty() ? "" : ", ").append(quoted(number(x)) + " " + number(x));
   return list;
-}
-
-bool drawn(const Chart& chart, const ChartPoint& point) {
-  return std::isfinite(point.x) && std::isfinite(point.y) && (!chart.log_y || point.y > 0) &&
-         (!chart.log_x || point.x > 0);
 }
 
 std::string block(const Chart& chart, std::size_t line) {
@@ -111,7 +131,8 @@ std::string plot_lines(const Chart& chart) {
     commands.append(commands.empty() ? "plot " : ", ")
         .append(data + " using 1:2 with linespoints lw 1.6 ps 0.7" + look + " title " + quoted(chart.lines[i].name));
     if (std::ranges::any_of(points, [](const auto& point) { return point.plus_minus > 0; }))
-      commands += ", " + data + " using 1:2:3:4 with yerrorbars lw 1 ps 0" + look + " notitle";
+      commands += ", " + data + " using 1:3:(0):($4-$3) with vectors nohead lw 1 lc rgb '" +
+                  colours[i % colours.size()] + "' notitle";
   }
   return commands.empty() ? std::string() : text + commands + "\n";
 }
@@ -144,7 +165,7 @@ std::string script(const Chart& chart, int width, int height) {
         "set xrange [-0.6:" + number(static_cast<double>(chart.categories.size() + chart.groups.size()) - 0.4) + "]\n";
   } else {
     if (chart.log_x) text += "set logscale x\n";
-    text += "set offsets graph 0.03, graph 0.03, 0, 0\n";
+    text += x_range(chart);
     if (const auto list = tics_at_points(chart); !list.empty() && chart.log_x) text += "set xtics (" + list + ")\n";
   }
   if (chart.lines.size() == 1) text += "unset key\n";

@@ -311,7 +311,7 @@ void LiveRun::after(double time, const Client& client, Alarm alarm) {
 
 void LiveRun::spend(Clock::time_point until) {
   const double time = units(until - std::min(spent_, until));
-  result_.active_time += time * static_cast<double>(running_);
+  result_.active_time += time * static_cast<double>(running_ - asking_);
   result_.blocked_time += time * static_cast<double>(asking_);
   spent_ = std::max(spent_, until);
 }

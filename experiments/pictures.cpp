@@ -22,6 +22,12 @@ std::optional<double> number(const std::string& text) {
   return value;
 }
 
+std::string as_title(std::string_view meaning) {
+  std::string title(meaning);
+  if (!title.empty() && title[0] >= 'a' && title[0] <= 'z') title[0] = static_cast<char>(title[0] - 'a' + 'A');
+  return title;
+}
+
 bool numeric(const Axis& axis) {
   return std::ranges::all_of(axis.points, [](const Point& point) { return number(point.label).has_value(); });
 }
@@ -73,17 +79,29 @@ class Album {
         continue;
       }
       for_each_rest(view, [&](const std::vector<std::size_t>& place, const std::string& where) {
-        keep(line_chart(view, place, plot, where));
+        auto chart = line_chart(view, place, plot, where);
+        chart.log_y = metric.starts_with("response") && spread(chart) > 20;
+        keep(std::move(chart));
       });
     }
   }
   void add_causes(View view) {
-    constexpr std::size_t bars_max = 40;
+    constexpr std::size_t bars_max = 20;
     const auto lines = view.lines < plan_.axes.size() ? plan_.axes[view.lines].points.size() : 1;
     if (lines * plan_.axes[view.x].points.size() > bars_max) view.lines = plan_.axes.size();  // a chart for each line
     for_each_rest(view, [&](const std::vector<std::size_t>& place, const std::string& where) {
       keep(causes_chart(view, place, where));
     });
+  }
+  /// Largest by smallest.
+  [[nodiscard]] static double spread(const Chart& chart) {
+    double least = 0, most = 0;
+    for (const auto& line : chart.lines)
+      for (const auto& point : line.points) {
+        if (point.y > 0) least = least == 0 ? point.y : std::min(least, point.y);
+        most = std::max(most, point.y);
+      }
+    return least > 0 ? most / least : 0;
   }
   [[nodiscard]] bool worth_showing(const std::string& metric) const {
     if (live(outcome_) && !measured_live(metric)) return false;
@@ -161,7 +179,7 @@ class Album {
                                  const std::string& where) const {
     const auto& x_axis = plan_.axes[view.x];
     const auto& metric = metric_infos()[metric_index(plot.y)];
-    auto chart = frame(view, plot.title.empty() ? std::string(metric.meaning) : plot.title, where);
+    auto chart = frame(view, plot.title.empty() ? as_title(metric.meaning) : plot.title, where);
     chart.y_label = std::string(metric.name) + (plot.relative.empty() ? "" : " / " + plot.relative);
     chart.log_x = plot.log_x && numeric(x_axis), chart.log_y = plot.log_y;
     if (!numeric(x_axis)) make_categories(chart, x_axis);

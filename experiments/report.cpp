@@ -39,14 +39,13 @@ struct MetricGroup {
   std::vector<std::string_view> metrics;
 };
 const std::array<MetricGroup, 4> groups{
-    MetricGroup{
-        "Throughput and response times",
-        {"throughput", "response_mean", "response_p50", "response_p90", "response_p99", "commits", "turned_away"}},
+    MetricGroup{"Throughput and response times",
+                {"throughput", "response_mean", "response_p50", "response_p90", "response_p99"}},
     MetricGroup{"Aborts",
                 {"aborts", "aborts_deadlock", "aborts_timeout", "aborts_refused", "aborts_wounded", "aborts_lease",
                  "aborts_other", "wasted"}},
     MetricGroup{"Waits and deadlocks", {"pw", "waits", "deadlocks", "two_cycles", "stuck", "active", "blocked"}},
-    MetricGroup{"Cost", {"messages", "phantoms", "cpu_busy", "disk_busy"}}};
+    MetricGroup{"Cost and volume", {"messages", "phantoms", "cpu_busy", "disk_busy", "commits", "turned_away"}}};
 
 class Page {
  public:
@@ -102,7 +101,7 @@ class Page {
     const auto seeds =
         least == most || most == 0 ? std::to_string(most) : std::to_string(least) + " to " + std::to_string(most);
     text_ += "<dl class=\"facts\">\n";
-    fact("plan", plan_.name);
+    fact("folder", plan_.name);
     fact("made by", outcome_.made_by);
     fact("cells", std::to_string(outcome_.cells.size()));
     fact("seeds of each", seeds);
