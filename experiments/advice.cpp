@@ -80,8 +80,10 @@ class Adviser {
       if ((std::ranges::find(chosen_, a) != chosen_.end()) != of_choice) continue;
       const auto& axis = plan_.axes[a];
       const auto& point = axis.points[cell.place[a]];
-      const bool bare = !point.settings.empty() && point.settings.front().first == axis.name &&
-                        point.settings.size() == 1 && axis.name != "strategy";
+      // A number, and a value of a setting, say nothing without the axis' name.
+      const bool plain =
+          point.settings.size() == 1 && point.settings.front().first == axis.name && axis.name != "strategy";
+      const bool bare = plain || (!point.label.empty() && point.label[0] >= '0' && point.label[0] <= '9');
       text.append(text.empty() ? "" : ", ").append(bare ? axis.name + " " + point.label : point.label);
     }
     return text;

@@ -109,8 +109,8 @@ Result LiveRun::run() {
     timers_.push({start + duration(times_.exponential(1 / settings_.arrival_rate)), 0, 0, Alarm::arrival});
   } else {
     const auto terminals = std::max(settings_.terminals, settings_.mpl);
-    for (std::uint64_t i = 0; i < terminals; ++i) add_client();
-    for (auto& client : clients_) submit(client);
+    for (std::uint64_t i = 0; i < terminals; ++i)
+      after(settings_.think_time > 0 ? times_.exponential(settings_.think_time) : 0, *add_client(), Alarm::submit);
   }
   const auto begin = start + duration(settings_.warmup);
   run_until(begin, 0);
@@ -164,7 +164,9 @@ void LiveRun::handle(const Timer& timer) {
       if (client.state == State::writing) return commit(client);
       ++client.next;
       return begin_step(client);
-    case Alarm::restart: return enter(client);
+    case Alarm::restart:
+      if (settings_.restart_other) draw_program(settings_, workload_, asks_, client.program);
+      return enter(client);
     case Alarm::submit: return submit(client);
     case Alarm::lease_over: return abort(client, Cause::lease);
     case Alarm::arrival: return;

@@ -4,7 +4,8 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
+
+#include "experiments/pace.hpp"
 
 namespace gordian::experiments {
 namespace {
@@ -139,7 +140,7 @@ void Model::handle_own(const Event& event, Client& client) {
   switch (event.kind) {
     case Kind::submit: submit(client); break;
     case Kind::restart:
-      if (settings_.restart_other) workload_->draw(asks_, client.program);
+      if (settings_.restart_other) draw_program(settings_, *workload_, asks_, client.program);
       enter(client);
       break;
     case Kind::step: step_done(client); break;
@@ -168,15 +169,7 @@ void Model::submit(Client& client) {
   client.submitted = events_.now();
   client.restarts = 0;
   client.paused_until = 0;
-  workload_->draw(asks_, client.program);
-  const bool in_order =
-      settings_.strategy == Strategy::ordered || (settings_.ordered_share > 0 && asks_.chance(settings_.ordered_share));
-  if (in_order) std::ranges::stable_sort(client.program, {}, &Ask::resource);
-  if (settings_.strategy == Strategy::ordered) {  // which refuses raises that would have to wait
-    auto& program = client.program;
-    for (std::size_t i = 0; i + 1 < program.size(); ++i)
-      if (program[i].resource == program[i + 1].resource) program[i].mode = program[i + 1].mode;
-  }
+  draw_program(settings_, *workload_, asks_, client.program);
   enter(client);
 }
 
@@ -243,12 +236,8 @@ void Model::abort(Client& client, Cause cause) {
 }
 
 Ticks Model::restart_delay(const Client& client) {
-  double mean = settings_.restart_delay;
-  if (settings_.restart_shape == DelayShape::adaptive && responses_ > 0)
-    mean = response_sum_ / static_cast<double>(responses_) / ticks_per_unit;
-  constexpr double most = 1e6;
-  mean = std::min(most, mean * std::pow(settings_.restart_growth, client.restarts));
-  return ticks(settings_.restart_shape == DelayShape::fixed ? mean : times_.exponential(mean));
+  const double mean = responses_ > 0 ? response_sum_ / static_cast<double>(responses_) / ticks_per_unit : 0;
+  return ticks(experiments::restart_delay(settings_, client.restarts, mean, times_));
 }
 
 /// After each event: detection has its say, and who was aborted leaves, until nothing is left to do.

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "experiments/model.hpp"
+#include "experiments/pace.hpp"
 
 namespace gordian::experiments {
 
@@ -175,10 +176,7 @@ void Model::lose_lease(Client& client) {
 }
 
 Ticks Model::timeout(const Client& client) {
-  constexpr double most = 1e6;
-  double units = std::min(most, settings_.timeout * std::pow(settings_.timeout_growth, client.restarts));
-  if (settings_.timeout_jitter > 0) units *= 1 + settings_.timeout_jitter * (2 * times_.uniform() - 1);
-  return std::max<Ticks>(1, ticks(units));
+  return std::max<Ticks>(1, ticks(wait_limit(settings_, client.restarts, times_)));
 }
 
 Ticks Model::travel() {

@@ -5,6 +5,7 @@ Which page a plan gets is checked on the page itself, read by a parser that know
 
 import csv
 import html.parser
+import json
 import os
 import pathlib
 import re
@@ -191,6 +192,17 @@ class SimulatedTest(ReportCase):
         self.assertEqual(0, made.returncode)
         self.check_page(made.stdout)
         self.assertFalse((self.out / "report.html").exists())
+
+
+class DocumentTest(ReportCase):
+    def test_every_setting_is_in_the_document_with_its_default(self):
+        settings = json.loads(self.gordian("settings", "--format", "json").stdout)
+        document = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "experiments.md").read_text(encoding="utf-8")
+        rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", document, re.MULTILINE))
+        told = {each["setting"]: each["default"] or "–" for each in settings}
+        self.assertEqual(told, {name: default.strip() for name, default in rows.items() if name in told})
+        for shipped in json.loads(self.gordian("list", "--format", "json").stdout):
+            self.assertIn(f"### {shipped['name']}\n", document, "each configuration that ships is discussed")
 
 
 class BadInputTest(ReportCase):
