@@ -21,9 +21,14 @@ std::string rounded(double value, int digits = 3) {
   text << value;
   return text.str();
 }
+/// Two digits that count.
 std::string percent(double share) {
-  const double value = 100 * share;
-  return rounded(value, std::abs(value) >= 100 ? 3 : 2) + " %";
+  const double value = 100 * share, size = std::abs(value);
+  std::ostringstream text;
+  text.setf(std::ios::fixed);
+  text.precision(size >= 9.95 ? 0 : size >= 0.995 ? 1 : 2);
+  text << value;
+  return text.str() + " %";
 }
 std::string with_interval(const Estimate& value) {
   return rounded(value.mean) + (value.plus_minus ? " ± " + rounded(*value.plus_minus, 2) : "");
@@ -65,6 +70,7 @@ class Adviser {
     for (auto& each : situations) judge(each);
     text.push_back(sum_up(situations));
     for (std::size_t i = 0; i < std::min(situations.size(), situations_max); ++i) text.push_back(tell(situations[i]));
+    if (auto why = notes(situations, text); !why.empty()) text.push_back(std::move(why));
     if (situations.size() > situations_max)
       text.push_back(std::to_string(situations.size() - situations_max) + " more workloads are in the tables only.");
     return text;
@@ -143,8 +149,8 @@ class Adviser {
     const auto& all = situation.choices;
     const auto& advised = all.front();
     const bool by_response = keeps_up(situation);
-    std::string text = situation.label.empty() ? std::string() : "With " + situation.label + ": ";
-    text += "choose " + advised.label + ". ";
+    std::string text =
+        (situation.label.empty() ? "Choose " : "With " + situation.label + ": choose ") + advised.label + ". ";
     const auto throughput = metric(advised.cell, "throughput");
     text += "It commits " + with_interval(throughput) + " transactions a unit (" + costs(advised.cell) + "). ";
     text += ties(situation) + rest(situation, by_response) + certainty(advised) + thrashing(situation);
@@ -214,17 +220,17 @@ class Adviser {
     const auto ratio =
         outcome_.cells[timeout->cell].relative(metric_index("throughput"), outcome_.cells[detection->cell]);
     if (!ratio.plus_minus || ratio.mean - *ratio.plus_minus <= 1) return {};
-    std::string text = "Here a timeout beats detection: " + timeout->label + " commits " + percent(ratio.mean - 1) +
-                       " more than " + detection->label + ". ";
-    const double active = metric(detection->cell, "active").mean, blocked = metric(detection->cell, "blocked").mean;
-    const double waiting = active + blocked > 0 ? blocked / (active + blocked) : 0;
-    if (waiting > blocked_at_peak)
-      text += "The system is past thrashing (under detection " + percent(waiting) +
-              " of the transactions wait): needless aborts act as load control. Admitting fewer transactions "
-              "at a time "
-              "does the same without the waste, and detection is then the better choice. ";
-    return text;
+    return "Here a timeout beats detection: " + timeout->label + " commits " + percent(ratio.mean - 1) + " more than " +
+           detection->label +
+           (past_thrashing(*detection) ? ", for the system is past thrashing: under detection " +
+                                             percent(waiting(*detection)) + " of the transactions wait. "
+                                       : std::string(". "));
   }
+  [[nodiscard]] double waiting(const Choice& choice) const {
+    const double active = metric(choice.cell, "active").mean, blocked = metric(choice.cell, "blocked").mean;
+    return active + blocked > 0 ? blocked / (active + blocked) : 0;
+  }
+  [[nodiscard]] bool past_thrashing(const Choice& choice) const { return waiting(choice) > blocked_at_peak; }
   [[nodiscard]] bool better(const Choice& a, const Choice* than) const {
     return than == nullptr || metric(a.cell, "throughput").mean > metric(than->cell, "throughput").mean;
   }
@@ -260,13 +266,38 @@ class Adviser {
     return text;
   }
 
+  /// What holds for all of them.
+  [[nodiscard]] std::string notes(const std::vector<Situation>& situations,
+                                  const std::vector<std::string>& told) const {
+    std::string text;
+    if (std::ranges::any_of(told, [](const auto& each) { return each.find("past thrashing") != std::string::npos; }))
+      text +=
+          "Past thrashing transactions mostly wait for others that wait. Aborts that no deadlock asked for are load "
+          "control then: they "
+          "free locks. Letting fewer transactions in at a time is the control without the waste; compare with the best "
+          "detection "
+          "at a lower load before you choose a timeout. ";
+    constexpr double much = 0.05;
+    if (std::ranges::any_of(situations, [&](const Situation& each) {
+          const auto& settings = plan_.cells[each.choices.front().cell].settings;
+          return !live(outcome_) && settings.cpus == 0 && settings.disks == 0 &&
+                 metric(each.choices.front().cell, "wasted").mean > much;
+        }))
+      text +=
+          "CPUs and disks are unlimited in this plan, so work for nothing takes nothing from anybody. On a machine "
+          "that is busy it "
+          "does: give the plan cpus and disks before you trust a setting that aborts much. ";
+    return text;
+  }
+
   /// Of a plan that varies only what is given.
   [[nodiscard]] std::string best_load(const std::vector<Situation>& situations) const {
     const auto at = std::ranges::max_element(
         situations, {}, [&](const Situation& each) { return metric(each.choices.front().cell, "throughput").mean; });
     const auto cell = at->choices.front().cell;
     return "Nothing is to be chosen in this plan: all its cells have the strategy \"" +
-           describe_strategy(plan_.cells[cell].settings) + "\", and only the workload varies. Throughput is highest " +
+           std::string(name(plan_.cells[cell].settings.strategy)) +
+           "\", and only the workload varies. Throughput is highest " +
            (at->label.empty() ? std::string() : "with " + at->label + ", ") + "at " +
            with_interval(metric(cell, "throughput")) + " commits a unit (" + costs(cell) + ").";
   }

@@ -84,10 +84,21 @@ TEST_CASE("past thrashing a timeout beats detection, and it is said why") {
       two_strategies,
       {{{2.0, 2.1, 2.05}}, {{1.0, 1.05, 1.02}}, {{2.0, 2.1, 2.05}, 0.02, 14, 16}, {{2.2, 2.3, 2.25}, 0.2, 6, 24}}));
   CHECK(says(text, 2, "choose timeout 8"));
-  CHECK(says(text, 2, "Here a timeout beats detection: timeout 8 commits 9.8 % more than detection."));
-  CHECK(says(text, 2, "past thrashing (under detection 47 % of the transactions wait)"));
+  CHECK(says(text, 2, "Here a timeout beats detection: timeout 8 commits 9.8 % more than detection, for"));
+  CHECK(says(text, 2, "past thrashing: under detection 47 % of the transactions wait"));
   CHECK_FALSE(says(text, 1, "beats"));
   CHECK(says(text, 0, "no setting is best everywhere"));
+  CHECK(says(text, 3, "Letting fewer transactions in"));
+  CHECK_FALSE(says(text, 3, "unlimited"));
+}
+
+TEST_CASE("who wins by work for nothing, wins only while nobody needs the machine") {
+  auto made = outcome(two_strategies, {{{1, 1.1}}, {{2, 2.1}}, {{1, 1.1}}, {{2, 2.1}}});
+  for (auto& cell : made.cells)
+    for (auto& run : cell.runs) run.metrics[metric_index("wasted")] = 0.3;
+  CHECK(says(advice(made), 3, "CPUs and disks are unlimited in this plan"));
+  made.made_by = "gordian, live (a machine)";
+  CHECK(advice(made).size() == 3);
 }
 
 TEST_CASE("one seed has no interval, and nothing is said to be certain") {
