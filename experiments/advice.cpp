@@ -137,9 +137,11 @@ class Adviser {
   }
 
   [[nodiscard]] std::string costs(std::size_t cell) const {
-    std::string text = rounded(metric(cell, "aborts").mean) + " aborts per started transaction, " +
-                       percent(metric(cell, "wasted").mean) + " of the work for nothing, 99 % done within " +
-                       rounded(metric(cell, "response_p99").mean) + " units";
+    const double aborts = metric(cell, "aborts").mean;
+    std::string text = aborts == 0 ? "no aborts"
+                                   : rounded(aborts) + " aborts per started transaction, " +
+                                         percent(metric(cell, "wasted").mean) + " of the work for nothing";
+    text += ", 99 % done within " + rounded(metric(cell, "response_p99").mean) + " units";
     const auto messages = metric(cell, "messages");
     if (messages.mean > 0) text += ", " + rounded(messages.mean) + " messages of detection per commit";
     return text;
@@ -196,9 +198,20 @@ class Adviser {
     const auto distance = [&](const Choice& choice) {
       return by_response ? percent(choice.to_best.mean - 1) + " slower" : percent(1 - choice.to_best.mean) + " less";
     };
-    std::string text = "Next comes " + next->label + " (" + distance(*next) + ")";
+    std::string text = "Next comes " + next->label + " (" + distance(*next) + compared_aborts(*next, situation) + ")";
     if (worst != next) text += "; the last is " + worst->label + " (" + distance(*worst) + ")";
     return text + ". ";
+  }
+  /// Where the difference is too small to matter, what else differs.
+  [[nodiscard]] std::string compared_aborts(const Choice& next, const Situation& situation) const {
+    constexpr double small = 0.01, much = 1.5;
+    const double advised = metric(situation.choices.front().cell, "aborts").mean;
+    const double other = metric(next.cell, "aborts").mean;
+    if (std::abs(next.to_best.mean - 1) > small || advised == 0 || other == 0) return {};
+    if (other > much * advised)
+      return ": hardly worse, but it aborts " + rounded(other / advised, 2) + " times as many";
+    if (advised > much * other) return ": hardly worse, and it aborts " + percent(1 - other / advised) + " fewer";
+    return ": hardly worse";
   }
   [[nodiscard]] std::string certainty(const Choice& advised) const {
     const auto runs = outcome_.cells[advised.cell].runs.size();

@@ -76,7 +76,7 @@ TEST_CASE("a difference that is small, but there in every seed, is no tie") {
   const auto text =
       advice(outcome(two_strategies, {{{2.00, 3.00, 4.00}, 0.01}, {{2.02, 3.03, 4.04}, 0.12}, {{3}}, {{3}}}));
   CHECK(says(text, 1, "choose timeout 8"));
-  CHECK(says(text, 1, "Next comes detection (0.99 % less)"));
+  CHECK(says(text, 1, "Next comes detection (0.99 % less: hardly worse, and it aborts 92 % fewer)"));
 }
 
 TEST_CASE("past thrashing a timeout beats detection, and it is said why") {
