@@ -51,9 +51,21 @@ class Found {
     clauses_.insert(std::move(clause));
     return true;
   }
-  Clauses take() { return {{clauses_.begin(), clauses_.end()}, complete_}; }
+  /// Without those that another one implies.
+  Clauses take() {
+    Clauses clauses{{}, complete_};
+    for (const auto& clause : clauses_)
+      if (std::none_of(clauses_.begin(), clauses_.end(), [&](const Clause& other) { return implies(other, clause); }))
+        clauses.all.push_back(clause);
+    return clauses;
+  }
 
  private:
+  static bool implies(const Clause& any, const Clause& clause) {
+    return any.need == 1 && clause.need == 1 && any.blockers.size() < clause.blockers.size() &&
+           std::includes(clause.blockers.begin(), clause.blockers.end(), any.blockers.begin(), any.blockers.end());
+  }
+
   std::size_t limit_;
   std::size_t steps_left_;
   std::set<Clause> clauses_;

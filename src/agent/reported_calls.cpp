@@ -26,7 +26,8 @@ std::vector<Blocker> blockers_of(const Clause& clause) {
 }  // namespace
 
 void TableReporter::join_call(const WaitBegun& wait) {
-  auto& call = calls_.try_emplace(key(wait.ticket), Call{wait.waiter, wait.of - wait.need}).first->second;
+  auto& call =
+      calls_.try_emplace(key(wait.ticket), Call{wait.waiter, wait.of - wait.need, sink_.clock()}).first->second;
   call.waits.push_back({wait.wait, wait.resource, wait.mode, wait.conversion});
   resources_[wait.resource].calls.push_back(wait.ticket);
   tell(wait.ticket, call);
@@ -101,6 +102,7 @@ bool TableReporter::begin(Ticket ticket, Call& call, Clause clause) {
   report.detail =
       std::to_string(call.waits.size() - call.spare) + " of " + std::to_string(call.waits.size()) + " resources";
   report.need = clause.need;
+  report.age = sink_.clock() - call.began;  // all waits of a call are published together: less than all would mislead
   const auto handle = sink_.begin_wait(std::move(report));
   if (!handle) return false;
   call_by_handle_.emplace(key(*handle), ticket);

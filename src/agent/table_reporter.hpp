@@ -10,6 +10,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <gordian/agent.hpp>
 #include <gordian/lock_table.hpp>
 #include <optional>
@@ -26,6 +27,8 @@ class ReportSink {
  public:
   virtual ~ReportSink() = default;
   virtual std::optional<WaitHandle> begin_wait(Wait wait) = 0;
+  /// Any clock that does not go back.
+  [[nodiscard]] virtual std::chrono::microseconds clock() const = 0;
   /// False if that wait is over.
   virtual bool set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers, std::uint32_t need) = 0;
   virtual void end_wait(WaitHandle wait) = 0;
@@ -97,6 +100,7 @@ class TableReporter : public WaitObserver {
   struct Call {
     TxnId waiter;
     std::size_t spare;
+    std::chrono::microseconds began;
     std::vector<Asked> waits{};  ///< in the order in which they began
     std::vector<std::pair<WaitHandle, Clause>> told{};
     bool left_out = false;  ///< counted

@@ -173,6 +173,7 @@ class LocalDetector::Impl::Site : public WaitObserver, private agent::ReportSink
     detector_.found(ref);
     return handle;
   }
+  [[nodiscard]] std::chrono::microseconds clock() const override { return std::chrono::microseconds(0); }
   bool set_blockers(WaitHandle, const std::vector<Blocker>&, std::uint32_t) override { return false; }
   void end_wait(WaitHandle wait) override {
     waits_.erase(number(wait));

@@ -129,6 +129,9 @@ class TableAgent::Impl final : private WaitObserver, private agent::ReportSink {
     const auto handle = agent_->begin_wait(std::move(wait));
     return handle ? std::optional(*handle) : std::nullopt;
   }
+  [[nodiscard]] std::chrono::microseconds clock() const override {
+    return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch());
+  }
   bool set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers, std::uint32_t need) override {
     return agent_->set_blockers(wait, blockers, need).has_value();
   }

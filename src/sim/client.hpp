@@ -36,7 +36,8 @@ struct Workload {
   struct Place {
     SiteId site;
     std::string resource;
-    std::vector<std::string> quorum{};  ///< at an engine: it goes on once `need` of these are free
+    std::vector<std::string>
+        several{};  ///< `need` of these: at a lock agent they are locked, at an engine they must be free
     std::uint32_t need = 0;
   };
   std::vector<Place> places;

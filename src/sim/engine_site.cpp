@@ -146,7 +146,7 @@ void EngineSite::report(const std::string& order) {
   std::vector<TrueWait> waits;
   for (const auto& waiting : queue_) {
     const auto number = static_cast<std::uint64_t>(waiting.handle);
-    TrueWait wait{number, number, waiting.request.txn, waiting.request.resources.front(), waiting.need};
+    TrueWait wait{number, {number}, waiting.request.txn, waiting.request.resources.front(), waiting.need};
     for (const auto& blocker : waiting.blockers) wait.edges.push_back({blocker.txn, blocker.kind});
     waits.push_back(std::move(wait));
   }
