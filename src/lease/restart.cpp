@@ -28,7 +28,7 @@ void LockServer::restore() {
     Session* session = find_session(r.session);
     const auto mode = table_.modes().find(r.mode);
     if (session == nullptr || !mode) continue;
-    const auto txn = txn_of(*session, r.txn, r.start);
+    const auto txn = txn_of(*session, r.txn, r.request, r.start);
     if (!txn) continue;
     const wire::HeldLock held{r.name, r.mode, r.count, {r.fence.epoch, r.fence.counter}};
     if (!reclaim(**txn, held, r.request, r.item)) continue;
@@ -112,7 +112,7 @@ tl::expected<void, LockError> LockServer::reclaim(Txn& txn, const wire::HeldLock
 }
 
 void LockServer::on(Session& session, const wire::ReclaimRequest& r) {
-  const auto txn = txn_of(session, r.txn, r.start);
+  const auto txn = txn_of(session, r.txn, r.id.request, r.start);
   if (!txn) return answer(session, r.id.request, txn.error());
   Txn& it = **txn;
   if (it.doom) return answer(session, r.id.request, *it.doom);

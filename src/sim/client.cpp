@@ -328,9 +328,7 @@ void Client::end_attempt() {
   calls_.clear();
   user_abort_at_ = never;
   if (work_->given_up) work_.reset();
-  // An order to release what a victim holds names no life of it either: see docs/simulation.md.
-  const bool may_reuse = around_.engines.empty() && !around_.faults.reorder_lock_links;
-  reuse_ = random_.below(2) == 0 && may_reuse && work_ && !core_->lost(session_) ? id_ : std::nullopt;
+  reuse_ = random_.below(2) == 0 && work_ && !core_->lost(session_) ? id_ : std::nullopt;
   next_at(State::ending, never);
   end_call_ = core_->end(txn, now());
 }
