@@ -248,6 +248,7 @@ void Client::go_on_if_granted() {
 void Client::ask_engine(NodeId engine, const Workload::Place& place) {
   EngineRequest request{id(), attempts_.begun, *id_, work_->start, {place.resource}};
   if (place.need != 0) request.resources = place.several, request.need = place.need;
+  request.latch = place.need == 0 && workload_.latches && random_.below(2) == 0;
   ++engine_calls_;
   if (std::find(engines_used_.begin(), engines_used_.end(), engine) == engines_used_.end())
     engines_used_.push_back(engine);

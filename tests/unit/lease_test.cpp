@@ -262,6 +262,7 @@ TEST_CASE("a victim's pending and later calls fail with the incident, until it e
   CHECK(status_of(s.last_reply(2)) == Status::deadlock);
   CHECK(s.last_reply(2)->incident == "7-1");
   CHECK(s.last<wire::TxnAborted>()->incident == "7-1");
+  CHECK(s.last<wire::TxnAborted>()->request > 0);
   CHECK(status_of(s.lock(2, "B", "z")) == Status::deadlock);
   CHECK(status_of(s.lock(1, "A", "q", "X", 0)) == Status::done);  // its locks are free
   CHECK(status_of(s.end(2, "B")) == Status::done);
