@@ -519,3 +519,18 @@ TEST_CASE("a hundred thousand sessions") {
   s.pass(1'000);
   CHECK(s.server.status().sessions == 50'000);
 }
+
+TEST_CASE("killed between a grant and the end of the hold that made it possible: the newer holder has it, the older is gone for good") {
+  Durable found;
+  found.sessions = {{1, 1'000'000, 0, "one"}, {2, 1'000'000, 0, "two"}};
+  found.holds = {{1, TxnId("A"), 1, "r", "X", 1, {1, 5}, 0, 1, 0}, {2, TxnId("B"), 2, "r", "X", 1, {1, 6}, 0, 1, 0}};
+  found.longest_ttl_us = 1'000'000;
+  LeaseScene s(with_epoch(2, found, true));
+  const auto resource = s.server.table().resource("r");
+  REQUIRE(resource);
+  REQUIRE(resource->holders.size() == 1);
+  CHECK(resource->holders.front().txn == TxnId("B"));
+  s.take();
+  REQUIRE(s.records.size() == 1);
+  CHECK(std::get<HoldGone>(s.records.front()).txn == TxnId("A"));
+}
