@@ -143,7 +143,11 @@ class Observer {
   std::map<TxnId, Micros> life_began_;
   std::map<TxnId, Micros> aborted_;  ///< when an order was carried out on it last
   HeldBy held_by_;
-  std::map<std::pair<SiteId, std::string>, Fence> exclusive_;  ///< fence of the newest exclusive grant
+  struct Exclusive {
+    Fence fence;
+    TxnId txn;
+  };
+  std::map<std::pair<SiteId, std::string>, Exclusive> exclusive_;  ///< the newest exclusive grant
   struct Trouble {
     unsigned now = 0;
     Micros last = 0;

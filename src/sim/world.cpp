@@ -6,7 +6,7 @@ namespace gordian::sim {
 namespace {
 
 // Streams of random numbers, so that a run without one kind of faults stays as like itself as it can.
-enum Stream : std::uint64_t { shape = 1, network = 2, faults = 3, process = 100 };
+enum Stream : std::uint64_t { shape = 1, network = 2, faults = 3, several = 4, latches = 5, process = 100 };
 
 constexpr Micros active_us = 8'000'000;  ///< with faults
 constexpr Micros drain_us = 60'000'000;  ///< at most, without
@@ -73,6 +73,19 @@ void World::build(const Options& options) {
     workload_.places.push_back({site, "quorum", all, need});
     workload_.engine_resources[site] = all;
   }
+  // In one world of three, some of several resources of a lock agent are locked by one call.
+  Random several(options.seed, Stream::several);
+  if (!workload_.ordered && several.below(3) == 0) {
+    for (const auto& [site, node] : around_->sites) {
+      std::vector<std::string> all;
+      for (const auto& place : workload_.places)
+        if (place.site == site && !around_->engines.contains(site)) all.push_back(place.resource);
+      if (all.size() < 2) continue;
+      const auto need = static_cast<std::uint32_t>(several.between(1, static_cast<std::int64_t>(all.size()) - 1));
+      workload_.places.push_back({site, "several", std::move(all), need});
+    }
+  }
+  workload_.latches = Random(options.seed, Stream::latches).below(2) == 0;
   workload_.locks_max = static_cast<std::uint32_t>(random_.between(2, 4));
   workload_.shared_ppm = random_.chance(500'000) ? 0 : 300'000;
 
