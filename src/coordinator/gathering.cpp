@@ -238,6 +238,7 @@ std::int64_t Gathering::next_tick_us() const {
 void Gathering::add_counters(std::map<std::string, std::uint64_t>& counters) const {
   if (peers_.alone()) return;
   const auto& c = chaser_.counters();
+  counters["probe_initiations"] = c.initiations;
   counters["probes_sent"] = c.probes_sent;
   counters["probes_received"] = c.probes_received;
   counters["probes_duplicate"] = c.duplicates;

@@ -103,7 +103,9 @@ std::size_t EdgeChaser::start(graph::WaitRef ref) {
   // A cycle of our own transactions is the Detector's, but one with ways out may hang on those of others.
   const bool mixed = graph_.partial_wait_count() > 0 || graph_.dotted_edge_count() > 0;
   if (auto cycle = walk.cycle(); mixed && !cycle.empty()) close(std::move(cycle));
-  return go_on(walk, {}, round_++, options_.filter);
+  const auto sent = go_on(walk, {}, round_++, options_.filter);
+  if (sent > 0) ++counters_.initiations;
+  return sent;
 }
 
 /// Probes to all owners whose transactions were reached; how many.

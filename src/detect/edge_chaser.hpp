@@ -70,6 +70,7 @@ class EdgeChaser {
   };
   /// What was given up, each a limit or a message that came to the wrong place.
   struct Counters {
+    std::uint64_t initiations = 0;  ///< waits followed that sent probes
     std::uint64_t probes_sent = 0;
     std::uint64_t probes_received = 0;
     std::uint64_t duplicates = 0;

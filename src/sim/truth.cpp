@@ -101,8 +101,7 @@ void Truth::report(std::size_t site, std::uint64_t incarnation, const std::vecto
 
 void Truth::begin(std::size_t site, std::uint64_t incarnation, const TrueWait& wait) {
   WaitLife life{site, incarnation, number(wait.waiter), wait.resource, {{clock_.now(), wait.need}}, clock_.now()};
-  for (const auto& edge : wait.edges)
-    life.edges.push_back({number(edge.blocker), edge.kind, edge.since, edge.alternative, clock_.now()});
+  for (const auto& edge : wait.edges) begin_edge(life, edge);
   standing_[site][wait.key] = lives_.size();
   name(site, incarnation, wait);
   lives_.push_back(std::move(life));
@@ -126,8 +125,7 @@ void Truth::update(WaitLife& life, const TrueWait& wait, const std::string& orde
              e.blocker == id(edge.blocker);
     });
     if (stands) continue;
-    edge.end = clock_.now();
-    edge.ended_by = order;
+    end_edge(edge, order);
     ++changes_;
   }
   for (const auto& edge : wait.edges) {
@@ -137,18 +135,26 @@ void Truth::update(WaitLife& life, const TrueWait& wait, const std::string& orde
              e.alternative == edge.alternative;
     });
     if (known) continue;
-    life.edges.push_back({blocker, edge.kind, edge.since, edge.alternative, clock_.now()});
+    begin_edge(life, edge);
     ++changes_;
   }
 }
 
+void Truth::begin_edge(WaitLife& life, const TrueEdge& edge) {
+  life.edges.push_back({number(edge.blocker), edge.kind, edge.since, edge.alternative, clock_.now()});
+  edges_max_ = std::max(edges_max_, ++edges_);
+}
+
+void Truth::end_edge(EdgeLife& edge, const std::string& order) {
+  edge.end = clock_.now();
+  edge.ended_by = order;
+  --edges_;
+}
+
 void Truth::end(WaitLife& life, const std::string& order) {
   life.end = clock_.now();
-  for (auto& edge : life.edges) {
-    if (edge.end != still) continue;
-    edge.end = clock_.now();
-    edge.ended_by = order;
-  }
+  for (auto& edge : life.edges)
+    if (edge.end == still) end_edge(edge, order);
   ++changes_;
 }
 

@@ -84,6 +84,8 @@ class Truth {
   [[nodiscard]] std::vector<const WaitLife*> standing() const;
   /// How often a wait or an edge began or ended.
   [[nodiscard]] std::uint64_t changes() const { return changes_; }
+  /// The most edges that ever stood at once.
+  [[nodiscard]] std::uint64_t edges_max() const { return edges_max_; }
   [[nodiscard]] std::uint64_t deadlocks() const { return deadlocks_; }
 
  private:
@@ -92,6 +94,8 @@ class Truth {
   void name(std::size_t site, std::uint64_t incarnation, const TrueWait& wait);
   void update(WaitLife& life, const TrueWait& wait, const std::string& order);
   void end(WaitLife& life, const std::string& order);
+  void begin_edge(WaitLife& life, const TrueEdge& edge);
+  void end_edge(EdgeLife& edge, const std::string& order);
 
   const Scheduler& clock_;
   std::vector<WaitLife> lives_;
@@ -100,6 +104,8 @@ class Truth {
   std::unordered_map<TxnId, TxnNumber> numbers_;
   std::vector<const TxnId*> names_;
   std::uint64_t changes_ = 0;
+  std::uint64_t edges_ = 0;
+  std::uint64_t edges_max_ = 0;
   std::uint64_t reduced_at_ = 0;  ///< changes_ of the last reduction
   std::vector<TxnNumber> deadlocked_;
   std::map<TxnNumber, Micros> since_;

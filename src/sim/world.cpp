@@ -247,6 +247,12 @@ void World::check_end() {
   if (all.messages > bound)
     observer_->violated(6, std::to_string(all.messages) + " messages between sites and coordinators, at most " +
                                std::to_string(bound) + " were expected");
+  // One for each edge and initiation (Chandy, Misra, Haas); coordinators may know edges that have just ended.
+  const auto chasing_bound = 2 * all.initiations * observer_->truth().edges_max();
+  if (all.chasing > chasing_bound)
+    observer_->violated(6, std::to_string(all.chasing) + " probes and suspects, at most " +
+                               std::to_string(chasing_bound) + " were expected of " + std::to_string(all.initiations) +
+                               " initiations");
 }
 
 Result World::result() const {
@@ -261,8 +267,11 @@ Result World::result() const {
   for (const auto* site : sites_) result.messages += site->messages();
   for (const auto* engine : engines_) result.messages += engine->messages();
   for (const auto* coordinator : coordinators_) {
-    result.messages += coordinator->counters().messages;
-    result.candidates += coordinator->counters().candidates;
+    const auto counters = coordinator->counters();
+    result.messages += counters.messages;
+    result.chasing += counters.chasing;
+    result.initiations += counters.initiations;
+    result.candidates += counters.candidates;
   }
   return result;
 }
