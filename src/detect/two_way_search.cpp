@@ -1,10 +1,48 @@
 #include "detect/two_way_search.hpp"
 
 #include <algorithm>
+#include <bit>
 
 namespace gordian::detect {
 
 using graph::Vertex;
+
+/// Depth first from `v`, where the walk has come to; no_slot if nobody is left. One edge.
+inline Vertex TwoWaySearch::next_behind(Vertex v) {
+  const auto source = graph_.links(v).source;
+  if (source < graph::several) return source;
+  if (source == graph::several) forks_.push_back({v, 0});
+  if (forks_.empty()) return graph::no_slot;
+  auto& fork = forks_.back();
+  const auto in = graph_.in_edges(fork.vertex);
+  const auto next = graph_.source(in[fork.next_edge]);
+  if (++fork.next_edge == in.size()) forks_.pop_back();
+  return next;
+}
+
+// Ahead there may be a ring that was found before: there the walk comes back to where it was at some power of two (Brent 1980).
+std::optional<bool> TwoWaySearch::walk(Vertex blocker, Vertex waiter) {
+  forks_.clear();
+  auto ahead = blocker, passed = blocker, behind = waiter;
+  std::uint64_t taken = 0;
+  const auto found = [&](std::optional<bool> answer) {
+    steps_ += taken;
+    return answer;
+  };
+  while (true) {
+    ahead = graph_.links(ahead).target;
+    if (ahead == graph::no_slot) return found(false);
+    if (ahead == graph::several) return found(std::nullopt);
+    if (ahead == waiter) return found(true);
+    if (ahead == passed) return found(false);
+    behind = next_behind(behind);
+    if (behind == graph::no_slot) return found(false);
+    if (behind == blocker) return found(true);
+    if (graph_.links(behind).target == graph::several) return found(std::nullopt);
+    taken += 2;
+    if (std::has_single_bit(taken)) passed = ahead;
+  }
+}
 
 void TwoWaySearch::begin() {
   if (color_.size() < graph_.vertex_capacity()) color_.resize(graph_.vertex_capacity(), 0);
@@ -50,7 +88,7 @@ inline bool TwoWaySearch::step_forward() {
   auto& side = forward_;
   while (side.next < side.found.size()) {
     const auto v = side.found[side.next];
-    if (const auto only = graph_.only_target(v); only != graph::no_slot) {
+    if (const auto only = graph_.links(v).target; only < graph::several) {
       ++steps_;
       if (only != member_ || side.next >= groups_of_others_) add(side, only);
       ++side.next;

@@ -16,16 +16,21 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "graph/wait_for_graph.hpp"
 
 namespace gordian::detect {
 
-/// Not thread-safe; borrows the graph. Memory: four bytes for each vertex.
+/// Not thread-safe; borrows the graph. Memory: four bytes for each vertex, once somebody waits for more than one.
 class TwoWaySearch {
  public:
   explicit TwoWaySearch(const graph::WaitForGraph& graph) : graph_(graph) {}
+
+  /// Is there a path from the blocker to the waiter, whose only edge is the one to the blocker? While nobody who is met waits
+  /// for more than one, nothing has to be remembered: nobody is met twice. Unknown if somebody does: search then.
+  [[nodiscard]] std::optional<bool> walk(graph::Vertex blocker, graph::Vertex waiter);
 
   /// Forgets the last search.
   void begin();
@@ -49,12 +54,19 @@ class TwoWaySearch {
     std::uint32_t next_edge = 0;
     std::uint32_t color = 0;  ///< of the vertices found
   };
+  [[nodiscard]] graph::Vertex next_behind(graph::Vertex v);
   void add(Side& side, graph::Vertex v);
   [[nodiscard]] bool step_forward();
   [[nodiscard]] bool step_backward();
 
   const graph::WaitForGraph& graph_;
   std::vector<std::uint32_t> color_;  ///< by vertex; older colors mean nothing
+  /// Whose waiters are walked to one after the other, and the next of them.
+  struct Fork {
+    graph::Vertex vertex;
+    std::uint32_t next_edge;
+  };
+  std::vector<Fork> forks_;
   Side forward_;
   Side backward_;
   std::uint32_t left_out_ = 0;

@@ -48,6 +48,8 @@ using WaitSlot = std::uint32_t;
 using SiteSlot = std::uint32_t;
 
 inline constexpr std::uint32_t no_slot = std::numeric_limits<std::uint32_t>::max();
+/// In Links: more than one edge.
+inline constexpr Vertex several = no_slot - 1;
 /// Of a wait: it goes on when all of its blockers and groups have ended.
 inline constexpr std::uint32_t need_all = std::numeric_limits<std::uint32_t>::max();
 
@@ -67,6 +69,19 @@ struct GroupRef {
 
   friend bool operator==(const GroupRef&, const GroupRef&) = default;
   friend auto operator<=>(const GroupRef&, const GroupRef&) = default;
+};
+
+/// Where a vertex's only out-edge leads to and its only in-edge comes from; no_slot if there is none, else `several`. A walk
+/// along a chain reads nothing else: eight bytes for each vertex, in a table of their own.
+struct Links {
+  Vertex target = no_slot;
+  Vertex source = no_slot;
+};
+
+/// A blocker that was looked up.
+struct HeldBlocker {
+  Vertex txn;
+  Kind kind = Kind::hard;
 };
 
 struct Limits {
@@ -102,9 +117,19 @@ class WaitForGraph {
   tl::expected<WaitSlot, LimitReached> begin_wait(WaitRef ref, const TxnId& waiter, std::span<const TxnId> blockers,
                                                   std::span<const std::uint64_t> groups = {});
 
+  /// The same between transactions that the caller holds: without a look-up by name.
+  tl::expected<WaitSlot, LimitReached> begin_wait(WaitRef ref, Vertex waiter, std::span<const HeldBlocker> blockers,
+                                                  std::span<const std::uint64_t> groups = {},
+                                                  std::uint32_t need = need_all);
+
   /// Ends the wait; false if there is none.
   bool end_wait(WaitRef ref);
   void end_wait(WaitSlot w) { drop_wait(w); }
+
+  /// Looks the transaction up, for one who will name it again: until it is let go as often as it was held, its vertex stays,
+  /// with waits or without. Cost: O(1).
+  [[nodiscard]] Vertex hold(const TxnId& txn);
+  void let_go(Vertex txn);
   /// The transaction ended everywhere: its waits vanish, it blocks nobody and is a member of nothing; a wait that needs some
   /// of several needs one less. Returns the number of waits removed.
   std::size_t remove_txn(const TxnId& txn);
@@ -134,7 +159,7 @@ class WaitForGraph {
   [[nodiscard]] GroupRef group(Vertex v) const { return groups_.at(v).ref; }
   [[nodiscard]] bool is_member(Vertex group, Vertex txn) const { return members_.contains(member_key(group, txn)); }
   /// Of a transaction.
-  [[nodiscard]] const TxnId& txn(Vertex v) const { return ids_[v]; }
+  [[nodiscard]] const TxnId& txn(Vertex v) const { return vertices_[v].id; }
   [[nodiscard]] WaitRef ref(WaitSlot w) const { return {waits_[w].site, waits_[w].sequence}; }
   [[nodiscard]] Vertex waiter(WaitSlot w) const { return waits_[w].waiter; }
   /// When the wait was begun or last replaced, counted in this graph's own steps: a larger number is later.
@@ -155,12 +180,12 @@ class WaitForGraph {
   [[nodiscard]] Kind kind(EdgeSlot e) const { return static_cast<Kind>(edges_[e].kind); }
   [[nodiscard]] std::span<const EdgeSlot> out_edges(Vertex v) const { return vertices_[v].out; }
   [[nodiscard]] std::span<const EdgeSlot> in_edges(Vertex v) const { return vertices_[v].in; }
-  /// Where the only out-edge leads: a walk along a chain reads nothing but vertices. no_slot if there is none, or several.
-  [[nodiscard]] Vertex only_target(Vertex v) const { return vertices_[v].only_target; }
+  [[nodiscard]] Links links(Vertex v) const { return links_[v]; }
 
   /// For any number below vertex_capacity() or edge_capacity().
   [[nodiscard]] bool alive(Vertex v) const {
-    return !vertices_[v].waits.empty() || !vertices_[v].in.empty() || is_group(v);
+    const auto& vertex = vertices_[v];
+    return !vertex.waits.empty() || !vertex.in.empty() || vertex.is_group != 0 || vertex.held != 0;
   }
   [[nodiscard]] bool edge_alive(EdgeSlot e) const { return edges_[e].wait != no_slot; }
   /// Transactions and groups.
@@ -184,13 +209,17 @@ class WaitForGraph {
   [[nodiscard]] std::string check_invariants() const;
 
  private:
-  struct VertexData {
+  // All that a change of a vertex touches lies in one cache line.
+  struct alignas(64) VertexData {
+    VertexData(const TxnId& txn, std::uint32_t hash_of_it) : hash(hash_of_it), id(txn) {}
+
     SlotList waits;
     SlotList out;
     SlotList in;
-    Vertex only_target = no_slot;
+    std::uint32_t hash;  ///< of a transaction's id
     std::uint32_t is_group : 1 = 0;
-    std::uint32_t hash : 31 = 0;  ///< of a transaction's id
+    std::uint32_t held : 31 = 0;  ///< how often
+    TxnId id;                     ///< short ones lie here too
   };
   // An edge knows its place in each list that holds it, so that it leaves by swapping with the last one.
   struct EdgeData {
@@ -220,7 +249,8 @@ class WaitForGraph {
 
   // The indexes hold slots only; ids, their hashes and sequences are looked up where the slots keep them.
   struct Name {
-    explicit Name(const TxnId& txn) : id(txn.view()), hash(absl::Hash<std::string_view>{}(id)&0x7fffffffU) {}
+    explicit Name(const TxnId& txn)
+        : id(txn.view()), hash(static_cast<std::uint32_t>(absl::Hash<std::string_view>{}(id))) {}
 
     std::string_view id;
     std::uint32_t hash;
@@ -237,9 +267,9 @@ class WaitForGraph {
   };
   struct SameTxn {
     using is_transparent = void;
-    const Chunks<TxnId>* ids;
+    const SlotArray<VertexData>* vertices;
     [[nodiscard]] bool operator()(Vertex a, Vertex b) const { return a == b; }
-    [[nodiscard]] bool operator()(Vertex v, const Name& name) const { return (*ids)[v].view() == name.id; }
+    [[nodiscard]] bool operator()(Vertex v, const Name& name) const { return (*vertices)[v].id.view() == name.id; }
   };
   struct Sequence {
     std::uint64_t value;
@@ -263,20 +293,22 @@ class WaitForGraph {
     return std::uint64_t{group} << 32U | std::uint64_t{txn};
   }
 
-  [[nodiscard]] std::optional<WaitSlot> begin_simple_wait(WaitRef ref, const TxnId& waiter, const TxnId& blocker);
-  [[nodiscard]] Vertex take_vertex(const TxnId& id);
+  tl::expected<WaitSlot, LimitReached> begin_named(WaitRef ref, const TxnId& waiter, auto blockers,
+                                                   std::span<const std::uint64_t> groups, std::uint32_t need,
+                                                   auto held_of);
+  [[nodiscard]] std::optional<WaitSlot> begin_simple_wait(WaitRef ref, Vertex waiter, Vertex blocker);
+  [[nodiscard]] Vertex take_vertex(const TxnId& id, std::uint32_t hash);
   [[nodiscard]] Vertex vertex_for(const TxnId& txn);
   [[nodiscard]] SiteWaits& waits_at(SiteSlot site);
   void drop_vertex_if_unused(Vertex v);
-  [[nodiscard]] WaitSlot add_wait(WaitRef ref, const TxnId& waiter);
+  [[nodiscard]] std::optional<WaitSlot> add_wait(WaitRef ref, Vertex waiter);
   void drop_wait(WaitSlot w);
   EdgeSlot add_edge(Vertex from, Vertex to, WaitSlot w, Kind kind = Kind::hard);
   void set_kind(EdgeSlot e, Kind kind);
   void set_need(WaitSlot w, std::uint32_t need);
   void drop_edge(EdgeSlot e);
   void drop_group(Vertex v);
-  void out_changed(Vertex v);
-  void set_blockers(WaitSlot w, std::span<const Blocker* const> sorted, std::span<const Vertex> sorted_groups);
+  void set_blockers(WaitSlot w, std::span<const HeldBlocker> sorted, std::span<const Vertex> sorted_groups);
   [[nodiscard]] std::string check_vertex(Vertex v) const;
   [[nodiscard]] std::string check_group(Vertex v) const;
   [[nodiscard]] std::string check_wait(WaitSlot w) const;
@@ -284,7 +316,7 @@ class WaitForGraph {
 
   Limits limits_;
   SlotArray<VertexData> vertices_;
-  Chunks<TxnId> ids_;  ///< by vertex
+  Chunks<Links> links_;  ///< by vertex
   SlotArray<EdgeData> edges_;
   SlotArray<WaitData> waits_;
   absl::flat_hash_set<Vertex, TxnHash, SameTxn> txns_;
