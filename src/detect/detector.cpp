@@ -37,10 +37,10 @@ Candidate Detector::component_around(Vertex root) {
 
 bool Detector::closes_a_cycle(WaitSlot wait) {
   const auto waiter = graph_.waiter(wait);
-  const auto [only_blocker, waiting] = graph_.links(waiter);
-  if (waiting == graph::no_slot || graph_.edges(wait).empty()) return false;
-  if (only_blocker != graph::several && !graph_.is_group(only_blocker))
-    if (const auto known = two_way_.walk(only_blocker, waiter)) return *known;
+  const auto& links = graph_.links(waiter);
+  if (links.source == graph::no_slot || graph_.edges(wait).empty()) return false;
+  if (links.target != graph::several && !graph_.is_group(links.target))
+    if (const auto known = two_way_.walk(links.target, waiter)) return *known;
   two_way_.begin();
   const auto each = [&](auto f) {
     for (const auto e : graph_.edges(wait)) {

@@ -1,7 +1,6 @@
 #include "detect/two_way_search.hpp"
 
 #include <algorithm>
-#include <bit>
 
 namespace gordian::detect {
 
@@ -9,38 +8,39 @@ using graph::Vertex;
 
 /// Depth first from `v`, where the walk has come to; no_slot if nobody is left. One edge.
 inline Vertex TwoWaySearch::next_behind(Vertex v) {
-  const auto source = graph_.links(v).source;
-  if (source < graph::several) return source;
-  if (source == graph::several) forks_.push_back({v, 0});
+  const auto& links = graph_.links(v);
+  if (links.source < graph::several) return links.source;
+  if (links.source == graph::several) {
+    forks_.push_back({links.in.partners(), 0});
+    for (const auto next : forks_.back().sources) __builtin_prefetch(&graph_.links(next));
+  }
   if (forks_.empty()) return graph::no_slot;
-  auto& fork = forks_.back();
-  const auto in = graph_.in_edges(fork.vertex);
-  const auto next = graph_.source(in[fork.next_edge]);
-  if (++fork.next_edge == in.size()) forks_.pop_back();
-  return next;
+  auto& [sources, next] = forks_.back();
+  const auto found = sources[next];
+  if (++next == sources.size()) forks_.pop_back();
+  return found;
 }
 
 // Ahead there may be a ring that was found before: there the walk comes back to where it was at some power of two (Brent 1980).
 std::optional<bool> TwoWaySearch::walk(Vertex blocker, Vertex waiter) {
   forks_.clear();
   auto ahead = blocker, passed = blocker, behind = waiter;
-  std::uint64_t taken = 0;
+  std::uint64_t taken = 0, next_mark = 2;
   const auto found = [&](std::optional<bool> answer) {
     steps_ += taken;
     return answer;
   };
   while (true) {
     ahead = graph_.links(ahead).target;
-    if (ahead == graph::no_slot) return found(false);
-    if (ahead == graph::several) return found(std::nullopt);
     if (ahead == waiter) return found(true);
-    if (ahead == passed) return found(false);
+    if (ahead == graph::no_slot || ahead == passed) return found(false);
+    if (ahead == graph::several) return found(std::nullopt);
     behind = next_behind(behind);
-    if (behind == graph::no_slot) return found(false);
     if (behind == blocker) return found(true);
+    if (behind == graph::no_slot) return found(false);
     if (graph_.links(behind).target == graph::several) return found(std::nullopt);
     taken += 2;
-    if (std::has_single_bit(taken)) passed = ahead;
+    if (taken == next_mark) passed = ahead, next_mark *= 2;
   }
 }
 

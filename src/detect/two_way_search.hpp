@@ -17,6 +17,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "graph/wait_for_graph.hpp"
@@ -63,8 +64,8 @@ class TwoWaySearch {
   std::vector<std::uint32_t> color_;  ///< by vertex; older colors mean nothing
   /// Whose waiters are walked to one after the other, and the next of them.
   struct Fork {
-    graph::Vertex vertex;
-    std::uint32_t next_edge;
+    std::span<const graph::Vertex> sources;
+    std::size_t next;
   };
   std::vector<Fork> forks_;
   Side forward_;

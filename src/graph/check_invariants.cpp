@@ -25,6 +25,10 @@ std::string WaitForGraph::check_invariants() const {
       return "vertex " + std::to_string(v) + " has a wrong link to whom it waits for";
     if (links(v).source != link(in_edges(v), [this](EdgeSlot e) { return source(e); }))
       return "vertex " + std::to_string(v) + " has a wrong link to who waits for it";
+    if (const auto in = in_edges(v); in.size() > 1)
+      for (std::size_t i = 0; i < in.size(); ++i)
+        if (links(v).in.partners()[i] != source(in[i]))
+          return "vertex " + std::to_string(v) + " has a wrong source of an in-edge";
   }
   if (vertices != vertex_count() || vertices != txns_.size() + groups_.size())
     return std::to_string(vertices) + " living vertices, but " + std::to_string(vertex_count()) + " slots in use and " +

@@ -135,8 +135,9 @@ std::size_t WaitForGraph::remove_txn(const TxnId& txn) {
   auto& vertex = vertices_[*found];
   const auto removed = vertex.waits.size();
   while (!vertex.waits.empty()) drop_wait(vertex.waits.back());
-  while (!vertex.in.empty()) {
-    const auto e = vertex.in.back();
+  auto& in = links_[*found].in;
+  while (!in.empty()) {
+    const auto e = in.back();
     const auto w = edges_[e].wait;
     if (w != membership && need(w) != need_all && need(w) > 0) set_need(w, need(w) - 1);
     drop_edge(e);
@@ -165,7 +166,8 @@ bool WaitForGraph::end_group(GroupRef group) {
 
 void WaitForGraph::drop_group(Vertex v) {
   auto& vertex = vertices_[v];
-  while (!vertex.in.empty()) drop_edge(vertex.in.back());
+  auto& in = links_[v].in;
+  while (!in.empty()) drop_edge(in.back());
   while (!vertex.out.empty()) drop_edge(vertex.out.back());
   const auto group = groups_.at(v).ref;
   site_groups_[group.site].erase(group.number);
@@ -307,10 +309,8 @@ void WaitForGraph::drop_wait(WaitSlot w) {
   while (!wait.edges.empty()) drop_edge(wait.edges.back());
   set_need(w, need_all);
   auto& list = vertices_[wait.waiter].waits;
-  const auto last = list.back();
-  list.set(wait.place_in_waits, last);
-  waits_[last].place_in_waits = wait.place_in_waits;
-  list.pop_back();
+  if (!list.single()) waits_[list.back()].place_in_waits = wait.place_in_waits;
+  list.remove(wait.place_in_waits);
   sites_[wait.site].erase(w);
   drop_vertex_if_unused(wait.waiter);
   wait.waiter = no_slot;
@@ -335,11 +335,13 @@ EdgeSlot WaitForGraph::add_edge(Vertex from, Vertex to, WaitSlot w, Kind kind) {
   const auto e = edges_.take(from, to, w, Kind::hard);
   set_kind(e, kind);
   auto& edge = edges_[e];
-  edge.place_in_out = vertices_[from].out.append(e);
-  edge.place_in_in = vertices_[to].in.append(e);
+  auto& out = vertices_[from].out;
+  edge.place_in_out = out.append(e);
+  links_[from].target = out.single() ? to : several;
+  auto& ends = links_[to];
+  edge.place_in_in = ends.in.append(e, from, ends.source);
+  ends.source = ends.in.single() ? from : several;
   if (w != membership) edge.place_in_wait = waits_[w].edges.append(e) & 0x3fffffffU;
-  links_[from].target = vertices_[from].out.single() ? to : several;
-  links_[to].source = vertices_[to].in.single() ? from : several;
   return e;
 }
 
@@ -349,24 +351,19 @@ void WaitForGraph::drop_edge(EdgeSlot e) {
   auto& edge = edges_[e];
   // The last one of each list takes the place that becomes free.
   auto& out = vertices_[edge.source].out;
-  edges_[out.back()].place_in_out = edge.place_in_out;
-  out.set(edge.place_in_out, out.back());
-  out.pop_back();
-  if (out.empty()) links_[edge.source].target = no_slot;
-  if (out.single()) links_[edge.source].target = target(out[0]);
-  auto& in = vertices_[edge.target].in;
-  edges_[in.back()].place_in_in = edge.place_in_in;
-  in.set(edge.place_in_in, in.back());
-  in.pop_back();
-  if (in.empty()) links_[edge.target].source = no_slot;
-  if (in.single()) links_[edge.target].source = source(in[0]);
+  if (!out.single()) edges_[out.back()].place_in_out = edge.place_in_out;
+  out.remove(edge.place_in_out);
+  links_[edge.source].target = out.empty() ? no_slot : out.single() ? target(out[0]) : several;
+  auto& ends = links_[edge.target];
+  if (!ends.in.single()) edges_[ends.in.back()].place_in_in = edge.place_in_in;
+  ends.in.remove(edge.place_in_in);
+  ends.source = ends.in.empty() ? no_slot : ends.in.single() ? source(ends.in[0]) : several;
   if (edge.wait == membership) {
     members_.erase(member_key(edge.source, edge.target));
   } else {
     auto& of_wait = waits_[edge.wait].edges;
-    edges_[of_wait.back()].place_in_wait = edge.place_in_wait;
-    of_wait.set(edge.place_in_wait, of_wait.back());
-    of_wait.pop_back();
+    if (!of_wait.single()) edges_[of_wait.back()].place_in_wait = edge.place_in_wait;
+    of_wait.remove(edge.place_in_wait);
   }
   drop_vertex_if_unused(edge.target);
   set_kind(e, Kind::hard);

@@ -71,11 +71,11 @@ struct GroupRef {
   friend auto operator<=>(const GroupRef&, const GroupRef&) = default;
 };
 
-/// Where a vertex's only out-edge leads to and its only in-edge comes from; no_slot if there is none, else `several`. A walk
-/// along a chain reads nothing else: eight bytes for each vertex, in a table of their own.
+/// All that a walk reads of a vertex, in a table of its own: the smaller it is, the more of it lies in the cache.
 struct Links {
-  Vertex target = no_slot;
-  Vertex source = no_slot;
+  EdgeList in;              ///< edges, and where they come from
+  Vertex target = no_slot;  ///< where the only out-edge leads; no_slot if there is none, or `several`
+  Vertex source = no_slot;  ///< where the only in-edge comes from, likewise
 };
 
 /// A blocker that was looked up.
@@ -179,13 +179,13 @@ class WaitForGraph {
   /// An edge to a group has the group's kind; one from a group is hard.
   [[nodiscard]] Kind kind(EdgeSlot e) const { return static_cast<Kind>(edges_[e].kind); }
   [[nodiscard]] std::span<const EdgeSlot> out_edges(Vertex v) const { return vertices_[v].out; }
-  [[nodiscard]] std::span<const EdgeSlot> in_edges(Vertex v) const { return vertices_[v].in; }
-  [[nodiscard]] Links links(Vertex v) const { return links_[v]; }
+  [[nodiscard]] std::span<const EdgeSlot> in_edges(Vertex v) const { return links_[v].in; }
+  [[nodiscard]] const Links& links(Vertex v) const { return links_[v]; }
 
   /// For any number below vertex_capacity() or edge_capacity().
   [[nodiscard]] bool alive(Vertex v) const {
     const auto& vertex = vertices_[v];
-    return !vertex.waits.empty() || !vertex.in.empty() || vertex.is_group != 0 || vertex.held != 0;
+    return links_[v].source != no_slot || !vertex.waits.empty() || vertex.is_group != 0 || vertex.held != 0;
   }
   [[nodiscard]] bool edge_alive(EdgeSlot e) const { return edges_[e].wait != no_slot; }
   /// Transactions and groups.
@@ -215,7 +215,6 @@ class WaitForGraph {
 
     SlotList waits;
     SlotList out;
-    SlotList in;
     std::uint32_t hash;  ///< of a transaction's id
     std::uint32_t is_group : 1 = 0;
     std::uint32_t held : 31 = 0;  ///< how often
