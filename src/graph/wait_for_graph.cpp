@@ -4,6 +4,7 @@
 #include <absl/container/inlined_vector.h>
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 
 namespace gordian::graph {
@@ -180,7 +181,7 @@ tl::expected<bool, LimitReached> WaitForGraph::join(GroupRef group, const TxnId&
   const auto g = *find_group(group);
   if (const auto known = find_txn(txn); known && is_member(g, *known)) return false;
   if (edge_count() >= limits_.edges) return tl::unexpected(LimitReached{"edges", limits_.edges});
-  const auto member = vertex_for(txn);
+  const auto member = vertex_for(Name(txn), txn);
   members_.emplace(member_key(g, member), add_edge(g, member, membership));
   return true;
 }
@@ -266,8 +267,7 @@ Vertex WaitForGraph::take_vertex(const TxnId& id, std::uint32_t hash) {
   return v;
 }
 
-Vertex WaitForGraph::vertex_for(const TxnId& txn) {
-  const Name name(txn);
+Vertex WaitForGraph::vertex_for(const Name& name, const TxnId& txn) {
   return *txns_.lazy_emplace(name, [&](const auto& make) { make(take_vertex(txn, name.hash)); });
 }
 
@@ -278,7 +278,7 @@ void WaitForGraph::drop_vertex_if_unused(Vertex v) {
 }
 
 Vertex WaitForGraph::hold(const TxnId& txn) {
-  const auto v = vertex_for(txn);
+  const auto v = vertex_for(Name(txn), txn);
   ++vertices_[v].held;
   return v;
 }

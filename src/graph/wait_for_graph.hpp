@@ -130,6 +130,13 @@ class WaitForGraph {
   /// with waits or without. Cost: O(1).
   [[nodiscard]] Vertex hold(const TxnId& txn);
   void let_go(Vertex txn);
+
+  // Many at once. What one step needs lies in half a dozen places, each known from the one before, and the processor would
+  // wait for every one of them; of some dozens of steps it can fetch them side by side.
+  /// Appends the vertices to `held`, in the same order.
+  void hold(std::span<const TxnId* const> txns, std::vector<Vertex>& held);
+  /// Appends the waits to `found`, in the same order, no_slot for one that does not stand; what ending them needs is on its way.
+  void find_waits(std::span<const WaitRef> refs, std::vector<WaitSlot>& found) const;
   /// The transaction ended everywhere: its waits vanish, it blocks nobody and is a member of nothing; a wait that needs some
   /// of several needs one less. Returns the number of waits removed.
   std::size_t remove_txn(const TxnId& txn);
@@ -149,6 +156,11 @@ class WaitForGraph {
   void clear();
 
   [[nodiscard]] std::optional<WaitSlot> find_wait(WaitRef ref) const;
+  /// `hint`: where it was found before, perhaps: nothing is looked up if it is there still. May be no_slot.
+  [[nodiscard]] std::optional<WaitSlot> find_wait(WaitRef ref, WaitSlot hint) const {
+    if (hint < waits_.capacity() && waiter(hint) != no_slot && this->ref(hint) == ref) return hint;
+    return find_wait(ref);
+  }
   /// Of the site's waits, sorted. Cost: O(n log n).
   [[nodiscard]] std::vector<std::uint64_t> sequences(SiteSlot site) const;
   [[nodiscard]] std::optional<Vertex> find_txn(const TxnId& txn) const;
@@ -248,17 +260,25 @@ class WaitForGraph {
 
   // The indexes hold slots only; ids, their hashes and sequences are looked up where the slots keep them.
   struct Name {
+    Name() = default;
     explicit Name(const TxnId& txn)
         : id(txn.view()), hash(static_cast<std::uint32_t>(absl::Hash<std::string_view>{}(id))) {}
 
     std::string_view id;
-    std::uint32_t hash;
+    std::uint32_t hash = 0;
+  };
+  /// Equals nothing, but tells which slot it was compared with last: most likely the one that has this key, and what is
+  /// there was not read.
+  struct Candidate {
+    std::uint64_t key;  ///< a name's hash, or a sequence
+    std::uint32_t* seen;
   };
   struct TxnHash {
     using is_transparent = void;
     const SlotArray<VertexData>* vertices;
     [[nodiscard]] std::size_t operator()(Vertex v) const { return spread((*vertices)[v].hash); }
     [[nodiscard]] std::size_t operator()(const Name& name) const { return spread(name.hash); }
+    [[nodiscard]] std::size_t operator()(Candidate c) const { return spread(static_cast<std::uint32_t>(c.key)); }
     [[nodiscard]] static std::size_t spread(std::uint32_t hash) {
       const auto product = std::uint64_t{hash} * 0x9e3779b97f4a7c15ULL;
       return product ^ product >> 32U;
@@ -269,6 +289,7 @@ class WaitForGraph {
     const SlotArray<VertexData>* vertices;
     [[nodiscard]] bool operator()(Vertex a, Vertex b) const { return a == b; }
     [[nodiscard]] bool operator()(Vertex v, const Name& name) const { return (*vertices)[v].id.view() == name.id; }
+    [[nodiscard]] bool operator()(Vertex v, Candidate c) const { return *c.seen = v, false; }
   };
   struct Sequence {
     std::uint64_t value;
@@ -278,12 +299,14 @@ class WaitForGraph {
     const SlotArray<WaitData>* waits;
     [[nodiscard]] std::size_t operator()(WaitSlot w) const { return (*this)(Sequence{(*waits)[w].sequence}); }
     [[nodiscard]] std::size_t operator()(Sequence s) const { return absl::Hash<std::uint64_t>{}(s.value); }
+    [[nodiscard]] std::size_t operator()(Candidate c) const { return (*this)(Sequence{c.key}); }
   };
   struct SameSequence {
     using is_transparent = void;
     const SlotArray<WaitData>* waits;
     [[nodiscard]] bool operator()(WaitSlot a, WaitSlot b) const { return a == b; }
     [[nodiscard]] bool operator()(WaitSlot w, Sequence s) const { return (*waits)[w].sequence == s.value; }
+    [[nodiscard]] bool operator()(WaitSlot w, Candidate c) const { return *c.seen = w, false; }
   };
   using SiteWaits = absl::flat_hash_set<WaitSlot, SequenceHash, SameSequence>;
   using SiteGroups = absl::flat_hash_map<std::uint64_t, Vertex>;
@@ -297,7 +320,7 @@ class WaitForGraph {
                                                    auto held_of);
   [[nodiscard]] std::optional<WaitSlot> begin_simple_wait(WaitRef ref, Vertex waiter, Vertex blocker);
   [[nodiscard]] Vertex take_vertex(const TxnId& id, std::uint32_t hash);
-  [[nodiscard]] Vertex vertex_for(const TxnId& txn);
+  [[nodiscard]] Vertex vertex_for(const Name& name, const TxnId& txn);
   [[nodiscard]] SiteWaits& waits_at(SiteSlot site);
   void drop_vertex_if_unused(Vertex v);
   [[nodiscard]] std::optional<WaitSlot> add_wait(WaitRef ref, Vertex waiter);
