@@ -249,7 +249,7 @@ void Sites::snapshot(Site& site, const wire::Snapshot& message, Time now) {
 
 /// A few at a time: what they name is looked up for all of them at once, and stays while they are applied.
 void Sites::apply(Site& site, std::span<const wire::Change> changes, std::uint64_t number, Time now) {
-  constexpr std::size_t at_once = 32;
+  constexpr std::size_t at_once = 64;
   touched_.reserve(touched_.size() + changes.size());
   for (; !changes.empty(); changes = changes.subspan(std::min(at_once, changes.size()))) {
     const auto next = changes.first(std::min(at_once, changes.size()));

@@ -17,8 +17,12 @@ namespace gordian::coordinator {
 
 /// A wait as its agent reported it last. Nothing is allocated for texts of 26 bytes together.
 class Standing {
+  /// The texts, each with its length before it; or, after `elsewhere`, where they are. First: all that the end of most waits
+  /// reads is the first length.
+  alignas(8) std::array<char, 32> texts_{};
+
  public:
-  Standing() { set_length(0); }
+  Standing() = default;
   Standing(const Wait& wait, std::uint64_t number, std::int64_t began_us);
   Standing(Standing&& other) noexcept : Standing() { *this = std::move(other); }
   Standing& operator=(Standing&& other) noexcept {
@@ -30,7 +34,11 @@ class Standing {
   Standing(const Standing&) = delete;
   Standing& operator=(const Standing&) = delete;
   ~Standing() {
-    if (length() == elsewhere) delete[] block();
+    forget_texts();
+  }
+  /// What is left of it may be read as long as nothing else takes its place, and means nothing.
+  void forget_texts() {
+    if (length() == elsewhere) delete[] block(), set_length(0);
   }
 
   std::uint64_t number = 0;   ///< of the message that reported it last: its edges have stood since then at least
@@ -62,8 +70,6 @@ class Standing {
     return block;
   }
 
-  /// The texts, each with its length before it; or, after `elsewhere`, where they are.
-  std::array<char, 32> texts_{};
 };
 
 /// By the graph's number of the wait; valid as long as that.
@@ -73,7 +79,7 @@ class StandingWaits {
     while (standing_.size() <= wait) standing_.emplace_back();
     standing_[wait] = std::move(standing);
   }
-  void remove(graph::WaitSlot wait) { standing_[wait] = Standing(); }
+  void remove(graph::WaitSlot wait) { standing_[wait].forget_texts(); }
   [[nodiscard]] const Standing& at(graph::WaitSlot wait) const { return standing_[wait]; }
 
   /// It will be removed soon, or is no wait: the memory is on its way.

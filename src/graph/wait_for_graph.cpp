@@ -356,8 +356,12 @@ void WaitForGraph::drop_edge(EdgeSlot e) {
   links_[edge.source].target = out.empty() ? no_slot : out.single() ? target(out[0]) : several;
   auto& ends = links_[edge.target];
   if (!ends.in.single()) edges_[ends.in.back()].place_in_in = edge.place_in_in;
+  if (ends.in.single()) {
+    ends.source = no_slot;
+  } else if (ends.in.size() == 2) {
+    ends.source = ends.in.partners()[1 - edge.place_in_in];
+  }
   ends.in.remove(edge.place_in_in);
-  ends.source = ends.in.empty() ? no_slot : ends.in.single() ? source(ends.in[0]) : several;
   if (edge.wait == membership) {
     members_.erase(member_key(edge.source, edge.target));
   } else {
