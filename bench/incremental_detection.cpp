@@ -350,9 +350,10 @@ Json full_pass_rows(std::size_t txns, std::size_t rounds) {
 void print(const Json& row) {
   char line[200];
   if (row["part"] == "churn") {
-    std::snprintf(line, sizeof line, "churn by %s, %zu transactions: %.0f ns, GraphCycles %.0f ns, ratio %.2f (wanted 8)",
-                  row["by"].get<std::string>().c_str(), row["txns"].get<std::size_t>(), row["gordian_ns"].get<double>(), row["graphcycles_ns"].get<double>(),
-                  row["gordian_to_it"].get<double>());
+    std::snprintf(line, sizeof line,
+                  "churn by %s, %zu transactions: %.0f ns, GraphCycles %.0f ns, ratio %.2f (wanted 8)",
+                  row["by"].get<std::string>().c_str(), row["txns"].get<std::size_t>(), row["gordian_ns"].get<double>(),
+                  row["graphcycles_ns"].get<double>(), row["gordian_to_it"].get<double>());
   } else if (row["part"] == "convoy") {
     std::snprintf(line, sizeof line,
                   "convoy of %zu, built %s, drained %s: %.2f ms, GraphCycles %.2f ms, ratio %.2f (wanted 1); its nodes "

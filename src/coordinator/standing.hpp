@@ -33,9 +33,7 @@ class Standing {
   }
   Standing(const Standing&) = delete;
   Standing& operator=(const Standing&) = delete;
-  ~Standing() {
-    forget_texts();
-  }
+  ~Standing() { forget_texts(); }
   /// What is left of it may be read as long as nothing else takes its place, and means nothing.
   void forget_texts() {
     if (length() == elsewhere) delete[] block(), set_length(0);
@@ -69,7 +67,6 @@ class Standing {
     std::memcpy(&block, texts_.data() + sizeof block, sizeof block);
     return block;
   }
-
 };
 
 /// By the graph's number of the wait; valid as long as that.

@@ -35,25 +35,19 @@ class SlotColumns {
   // NOLINTNEXTLINE(google-explicit-constructor): a list of slots is read as a span
   operator std::span<const std::uint32_t>() const { return {data(), size()}; }
   /// In the order of the slots. A single slot's is not kept.
-  [[nodiscard]] std::span<const std::uint32_t> partners() const
-  requires(columns == 2)
-  {
+  [[nodiscard]] std::span<const std::uint32_t> partners() const requires(columns == 2) {
     return {block() + at_slots + block()[at_capacity], block()[at_size]};
   }
 
   /// Returns the slot's place.
-  std::uint32_t append(std::uint32_t slot)
-  requires(columns == 1)
-  {
+  std::uint32_t append(std::uint32_t slot) requires(columns == 1) {
     if (empty()) return put_single(slot);
     const auto place = make_room();
     block()[at_slots + place] = slot;
     return place;
   }
   /// `only_partner`: of the slot that was the only one so far.
-  std::uint32_t append(std::uint32_t slot, std::uint32_t partner, std::uint32_t only_partner)
-  requires(columns == 2)
-  {
+  std::uint32_t append(std::uint32_t slot, std::uint32_t partner, std::uint32_t only_partner) requires(columns == 2) {
     if (empty()) return put_single(slot);
     const bool second = single();
     const auto place = make_room();
