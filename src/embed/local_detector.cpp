@@ -260,7 +260,9 @@ std::optional<detect::Candidate> LocalDetector::Impl::search(const Place& place)
 
 /// Something new in the graph, under the mutex: is there a cycle through it?
 void LocalDetector::Impl::found(Place place) {
-  if (search(place)) places_.push_back(std::move(place));
+  const auto* ref = std::get_if<graph::WaitRef>(&place);
+  const auto wait = ref != nullptr ? graph_.find_wait(*ref) : std::nullopt;
+  if (wait ? detector_.closes(*wait) : search(place).has_value()) places_.push_back(std::move(place));
 }
 
 void LocalDetector::Impl::break_deadlocks() {
