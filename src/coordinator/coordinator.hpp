@@ -49,7 +49,8 @@ struct Options {
   detect::Weights weights;
   std::chrono::milliseconds heartbeat{500};
   std::chrono::milliseconds lease{3000};
-  std::chrono::milliseconds confirm_timeout{1000};  ///< no answer: the candidate is dropped, and searched for again
+  std::chrono::milliseconds confirm_timeout{1000};  ///< no answer: the silent agents are asked again
+  unsigned confirm_attempts = 5;                    ///< then the candidate is dropped, and searched for again
   std::chrono::milliseconds abort_grace{2000};      ///< no acknowledgement: the order is given again, escalated
   unsigned abort_attempts = 3;                      ///< then another victim is chosen
   std::chrono::milliseconds full_pass_interval{1000};

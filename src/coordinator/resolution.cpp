@@ -197,6 +197,7 @@ void Resolution::ask(detect::Candidate candidate, const SinceOf& since, std::vec
                   {},
                   {},
                   std::move(questions),
+                  0,
                   std::move(described),
                   {},
                   std::move(asked_since)};
@@ -218,10 +219,26 @@ void Resolution::ask_agents(std::uint64_t number, Time now) {
   auto& pending = pending_.at(number);
   if (!pending.unreserved.empty()) return;
   pending.deadline_us = now.steady_us + us(options_.confirm_timeout);
-  for (auto& [slot, edges] : std::exchange(pending.questions, {})) {
+  ++pending.asked;
+  for (const auto slot : pending.unanswered) {
     const auto& site = sites_.at(slot);
-    out_.send(site.peer, wire::Confirm{epoch_, site.incarnation, number, std::move(edges)});
+    out_.send(site.peer, wire::Confirm{epoch_, site.incarnation, number, pending.questions.at(slot)});
   }
+}
+
+/// Under the same number: a late answer to an earlier question is as good, for it too was given after T0. But not where others
+/// have reserved some of the transactions, for they may forget that at a restart; nor while a candidate waits for them
+/// that can be confirmed without the silent agents.
+bool Resolution::may_ask_again(const Pending& pending) {
+  const auto members = pending.candidate.members();
+  if (pending.asked == 0 || pending.asked >= options_.confirm_attempts || !stands(pending)) return false;
+  if (!peers_.alone() && !std::ranges::all_of(members, [&](const TxnId& txn) { return peers_.owned(txn); }))
+    return false;
+  const auto silent = [&](const detect::CandidateEdge& e) { return pending.unanswered.contains(e.site); };
+  return std::ranges::none_of(deferred_, [&](const Touched& place) {
+    const auto other = search(place);
+    return other && std::ranges::none_of(other->edges, silent);
+  });
 }
 
 /// The transactions are free for other cases; those of others once they are released there.
@@ -309,22 +326,34 @@ void Resolution::site_lost(graph::SiteSlot slot, Time now) {
   reconsider({}, now);
 }
 
-void Resolution::tick(Time now) {
+/// Nobody is left behind a question without an answer: it is asked again, or the candidate is dropped.
+void Resolution::repeat_late_questions(Time now) {
   bool dropped = false;
   for (auto it = pending_.begin(); it != pending_.end();) {
-    if (it->second.deadline_us <= now.steady_us) {
-      out_.count("confirms_timed_out");
-      for (const auto slot : it->second.unanswered)
-        out_.note(Note::Level::warn, "site " + sites_.at(slot).id.str() + " did not answer a confirmation in time");
-      for (const auto member : it->second.unreserved)
-        out_.note(Note::Level::warn, "coordinator " + peers_.name(member) + " did not answer a reservation in time");
-      release(it->first, it->second);
-      it = pending_.erase(it);
-      dropped = true;
-    } else {
+    auto& [number, pending] = *it;
+    if (pending.deadline_us > now.steady_us) {
       ++it;
+      continue;
     }
+    out_.count("confirms_timed_out");
+    for (const auto slot : pending.unanswered)
+      out_.note(Note::Level::warn, "site " + sites_.at(slot).id.str() + " did not answer a confirmation in time");
+    for (const auto member : pending.unreserved)
+      out_.note(Note::Level::warn, "coordinator " + peers_.name(member) + " did not answer a reservation in time");
+    if (may_ask_again(pending)) {
+      ask_agents(number, now);
+      ++it;
+      continue;
+    }
+    release(number, pending);
+    it = pending_.erase(it);
+    dropped = true;
   }
+  if (dropped) reconsider({}, now);
+}
+
+void Resolution::tick(Time now) {
+  repeat_late_questions(now);
   std::vector<Order> late;
   std::erase_if(orders_, [&](const auto& entry) {
     if (entry.second.deadline_us > now.steady_us) return false;
@@ -333,7 +362,6 @@ void Resolution::tick(Time now) {
   });
   for (const auto& order : late) retry_or_give_up(order, "no answer in time", true, now);
   repeat_late_reorders(now);
-  if (dropped) reconsider({}, now);
   tick_shared(now);
   if (now.steady_us >= next_pass_us_) full_pass(now);
 }

@@ -59,7 +59,8 @@ class Resolution {
     std::int64_t deadline_us;
     std::set<graph::SiteSlot> unanswered;
     std::set<std::size_t> unreserved;  ///< members of the map that have not granted their part
-    std::map<graph::SiteSlot, std::vector<wire::ConfirmEdge>> questions{};  ///< not asked yet
+    std::map<graph::SiteSlot, std::vector<wire::ConfirmEdge>> questions{};
+    unsigned asked = 0;  ///< how often
     std::vector<wire::Described> described;
     std::map<graph::WaitRef, wire::WaitDetail> details;   ///< of waits that others own
     std::map<graph::WaitRef, std::uint64_t> asked_since;  ///< number of the message that reported each wait, at least
@@ -130,6 +131,8 @@ class Resolution {
   [[nodiscard]] bool left_alone(const detect::Candidate& candidate);
   void ask(detect::Candidate candidate, const SinceOf& since, std::vector<wire::Described> described, Time now);
   void ask_agents(std::uint64_t number, Time now);
+  [[nodiscard]] bool may_ask_again(const Pending& pending);
+  void repeat_late_questions(Time now);
   [[nodiscard]] std::set<std::size_t> reserve(std::uint64_t number, const std::vector<TxnId>& members);
   void release(std::uint64_t number, Pending& pending);
   void proceed(std::uint64_t number, Time now);

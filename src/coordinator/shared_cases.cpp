@@ -100,7 +100,7 @@ void Resolution::on(std::size_t from, const wire::Reserve& m, Time now) {
   wire::Reserved reply{m.number, now.steady_us >= granting_from_us_, {}, {}};
   const bool known = reservations_.seen({from, m.number}) != nullptr;
   const auto taken = [&](const TxnId& txn) { return busy_.contains(txn) || condemned_.contains(txn); };
-  const auto until_us = now.steady_us + us(options_.confirm_timeout) +
+  const auto until_us = now.steady_us + us(options_.confirm_timeout) * options_.confirm_attempts +
                         us(options_.abort_grace) * (2 * options_.abort_attempts + 1);  // reorders, then aborts
   reply.granted = reply.granted && std::ranges::none_of(owned, taken) &&
                   reservations_.reserve({from, m.number}, owned, sites_.seen(), now.steady_us, until_us);

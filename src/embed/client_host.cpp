@@ -100,7 +100,11 @@ ClientHost::Grants ClientHost::wait_for(std::unique_lock<std::mutex>& lock, leas
       std::erase(followers_, &caller);
     }
   }
-  if (receiver_ == Receiver::nobody) leave();
+  if (receiver_ == Receiver::nobody) {
+    leave();
+  } else {
+    wake_keeper();  // the answer came within this turn, perhaps with news for callbacks that the keeper sleeps over
+  }
   return std::move(*caller.result);
 }
 

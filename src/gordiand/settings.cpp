@@ -58,6 +58,8 @@ void Settings::declare(config::Options& options) {
   options.add("lease", core.lease, "an agent silent for this long loses its waits", config::between(20ms, 24h));
   options.add("confirm_timeout", core.confirm_timeout, "time for agents to confirm a deadlock",
               config::between(1ms, 1h));
+  options.add("confirm_attempts", confirm_attempts, "questions to a silent agent before a suspicion is dropped",
+              config::between(1, 100));
   options.add("abort_grace", core.abort_grace, "time for an abort before it is ordered again, stronger",
               config::between(1ms, 1h));
   options.add("abort_attempts", abort_attempts, "orders to one victim before another is chosen",
@@ -90,6 +92,7 @@ void Settings::read_back() {
   if (auto checked = map()) core.map = *std::move(checked);
   core.member = members.member;
   core.policy = detect::parse_policy(policy).value_or(core.policy);  // checked when it was parsed
+  core.confirm_attempts = static_cast<unsigned>(confirm_attempts);
   core.abort_attempts = static_cast<unsigned>(abort_attempts);
   server.send_queue = static_cast<int>(max_send_queue);
   core.record = !record.empty();

@@ -25,6 +25,7 @@ struct Settings {
 
   // As text or in the type that options have; read_back() puts them into `server` and `core`.
   std::string policy{detect::name(core.policy)};
+  std::uint64_t confirm_attempts = core.confirm_attempts;
   std::uint64_t abort_attempts = core.abort_attempts;
   std::uint64_t max_send_queue = static_cast<std::uint64_t>(server.send_queue);
 

@@ -14,6 +14,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 LockClient client_of(const std::string& agents, std::chrono::milliseconds reply_limit = 5'000ms) {
   auto client = LockClient::start({.agents = AgentAddress::parse_list(agents).value(),
                                    .label = "test",
@@ -133,6 +135,31 @@ TEST_CASE("callbacks: many sessions in turn on the client's own thread, while ot
   blocking.join();
   until("all callbacks", [&] { return running == 0; });
   CHECK(failed == 0);
+}
+
+TEST_CASE("a blocking call that needs no answer does not keep for itself what came for a callback") {
+  LockAgentProcess agent;
+  // Nothing is due by time within the test: who is told nothing sleeps on.
+  auto other = client_of(agent.address(), 200s), client = client_of(agent.address(), 200s);
+  auto others = session_of(other, {.ttl = 600s, .on_jeopardy = {}, .on_lost = {}});
+  auto session = session_of(client, {.ttl = 600s, .on_jeopardy = {}, .on_lost = {}});
+  auto over = begin(session);
+  CHECK(outcome(over.end()) == "done");
+  for (int round = 0; round < 200; ++round) {
+    std::optional<LockTransaction> holder = begin(others);
+    REQUIRE(holder->lock("k").has_value());
+    auto waiter = begin(session);
+    std::atomic<bool> told = false;
+    waiter.lock_async("k", modes::X, {}, [&](auto grant) { told = grant.has_value(); });
+    holder.reset();
+    for (const auto start = Clock::now(); !told && Clock::now() - start < 50ms;) {
+      if (over.end().has_value()) FAIL("it has ended");
+      for (const auto pause = Clock::now(); Clock::now() - pause < 10us;) {  // the keeper gets to sleep in between
+      }
+    }
+    until("the grant is told", [&] { return told.load(); });
+    CHECK(outcome(waiter.end()) == "done");
+  }
 }
 
 TEST_CASE("a blocked call is woken by a grant, by cancel from another thread, and by its deadline") {

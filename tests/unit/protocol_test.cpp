@@ -45,8 +45,9 @@ TEST_CASE("a deadlock across two sites is confirmed, and one victim aborted ever
   CHECK(w.engines.at("a").orders[0].order.role == AbortOrder::Role::waiting);
   CHECK(w.ordered("b") == strings{"T2"});  // where it holds what T1 waits for
   CHECK(w.engines.at("b").orders[0].order.role == AbortOrder::Role::holding);
-  CHECK(steps(incident) == strings{"confirmed by every site; victim T2", "abort of T2 ordered at site a", "T2 aborted at site a",
-                                   "release of the locks of T2 ordered at site b", "T2: locks free at site b"});
+  CHECK(steps(incident) == strings{"confirmed by every site; victim T2", "abort of T2 ordered at site a",
+                                   "T2 aborted at site a", "release of the locks of T2 ordered at site b",
+                                   "T2: locks free at site b"});
   w.pass(5000);
   CHECK(w.incidents().size() == 1);  // and never again
 }
@@ -71,11 +72,11 @@ TEST_CASE("a wait that ended after the confirmation, before the order: the order
   World w;
   w.add("a"), w.add("b");
   cross(w);
-  w.speak(), w.deliver_to_boss();                      // found
-  w.speak(), w.deliver_to_agents();                    // asked
-  w.speak(), w.deliver_to_boss();                      // confirmed
-  w.speak();                                           // the order is on its way …
-  w.end("a", "T2");                                    // … and the victim gives up by itself
+  w.speak(), w.deliver_to_boss();    // found
+  w.speak(), w.deliver_to_agents();  // asked
+  w.speak(), w.deliver_to_boss();    // confirmed
+  w.speak();                         // the order is on its way …
+  w.end("a", "T2");                  // … and the victim gives up by itself
   w.settle();
   REQUIRE(w.incidents().size() == 1);
   CHECK(w.ordered("a").empty());
@@ -116,7 +117,8 @@ TEST_CASE("a victim that is run again at once, under its id: no order reaches wh
   CHECK(w.incidents().at(0).outcome == Outcome::resolved);
 }
 
-TEST_CASE("the answer to an order is lost: the order given again is answered as before, and the other branches follow") {
+TEST_CASE(
+    "the answer to an order is lost: the order given again is answered as before, and the other branches follow") {
   World w;
   w.add("a"), w.add("b");
   cross(w);
@@ -191,9 +193,19 @@ TEST_CASE("an engine that asks its server confirms only after it has looked agai
     CHECK(w.incidents().empty());
     CHECK(w.counter("candidates_denied") == 1);
   }
-  SUBCASE("no answer in time: dropped, and asked again") {
-    w.pass(2500);
-    CHECK(w.counter("confirms_timed_out") >= 1);
+  SUBCASE("no answer in time: only the silent one is asked again, and its late answer to the first question counts") {
+    w.pass(1500);
+    CHECK(w.counter("confirms_timed_out") == 1);
+    CHECK(w.counter("candidates") == 1);
+    REQUIRE(a.questions.size() == 2);
+    a.core->confirm_ready(a.questions.front().ticket);
+    w.settle();
+    CHECK(w.incidents().size() == 1);
+  }
+  SUBCASE("no answer at all: dropped after some questions, and found again") {
+    w.pass(7500);
+    CHECK(w.counter("confirms_timed_out") >= 5);
+    CHECK(w.counter("candidates") == 2);
     a.core->confirm_ready(a.questions.back().ticket);
     w.settle();
     CHECK(w.incidents().size() == 1);
@@ -345,10 +357,11 @@ TEST_CASE("an agent replaced within its lease: what its predecessor was ordered 
   w.pass(3 * w.options.abort_grace.count());
   CHECK(w.ordered("a").empty());
   CHECK(w.incidents().at(0).outcome != Outcome::resolving);
-  CHECK(std::any_of(w.events.begin(), w.events.end(), [](const auto& event) {  // a recording must know that its waits went
-    const auto* site = std::get_if<coordinator::SiteChanged>(&event);
-    return site != nullptr && site->site == SiteId("a") && site->what == coordinator::SiteChanged::What::lost;
-  }));
+  CHECK(std::any_of(
+      w.events.begin(), w.events.end(), [](const auto& event) {  // a recording must know that its waits went
+        const auto* site = std::get_if<coordinator::SiteChanged>(&event);
+        return site != nullptr && site->site == SiteId("a") && site->what == coordinator::SiteChanged::What::lost;
+      }));
 }
 
 TEST_CASE("a clock that was set back: the agent takes a larger incarnation than the one before it") {
@@ -373,7 +386,8 @@ TEST_CASE("orders of an older epoch are refused, and a coordinator rises above w
   w.pass(1500);
   CHECK(w.engines.at("a").core->status().connected);
   CHECK(w.boss->status(w.time()).epoch == 8);
-  w.engines.at("a").core->receive(wire::Abort{7, 1, 1, "7-1", TxnId("T2"), 1, wire::Abort::Role::waiting, 0, 100, ""}, w.now_us);
+  w.engines.at("a").core->receive(wire::Abort{7, 1, 1, "7-1", TxnId("T2"), 1, wire::Abort::Role::waiting, 0, 100, ""},
+                                  w.now_us);
   CHECK(w.engines.at("a").core->status().orders_refused == 1);
 }
 
@@ -555,7 +569,8 @@ TEST_CASE("an agent's limits refuse what is over them, with the limit's name, an
   auto& core = *w.engines.at("a").core;
   const auto too_wide = core.begin_wait({TxnId("T1"), {{TxnId("x")}, {TxnId("y")}, {TxnId("z")}}, "k"}, w.now_us);
   REQUIRE(!too_wide);
-  CHECK(too_wide.error().message == "site a: wait of T1 with 3 blockers, at most 2 are allowed; raise AgentLimits::blockers_per_wait");
+  CHECK(too_wide.error().message ==
+        "site a: wait of T1 with 3 blockers, at most 2 are allowed; raise AgentLimits::blockers_per_wait");
   CHECK(core.begin_wait({TxnId("T1"), {}, "12345"}, w.now_us).error().code == AgentError::Code::limit_reached);
   REQUIRE(core.begin_wait({TxnId("T1"), {{TxnId("T2")}}, "k", "X", "SELECT"}, w.now_us));
   CHECK(core.begin_wait({TxnId("T9"), {}, "k"}, w.now_us).error().code == AgentError::Code::limit_reached);
@@ -636,7 +651,8 @@ TEST_CASE("what came in is recorded when asked for") {
   w.settle();
   strings seen;
   for (const auto& event : w.events) {
-    if (const auto* applied = std::get_if<coordinator::Applied>(&event)) seen.push_back(std::to_string(applied->change.index()));
+    if (const auto* applied = std::get_if<coordinator::Applied>(&event))
+      seen.push_back(std::to_string(applied->change.index()));
   }
   CHECK(seen == strings{"0", "1"});
 }
