@@ -16,6 +16,7 @@
 #include "common.hpp"
 #include "redis_peer.hpp"
 #include "services.hpp"
+#include "program.hpp"
 
 namespace gordian::bench {
 namespace {
@@ -275,14 +276,9 @@ int run(int argc, char** argv) {
   app.add_option("--parts", parts, "latency, sessions, hot, deadlock")
       ->delimiter(',')
       ->check(CLI::IsMember({"latency", "sessions", "hot", "deadlock"}));
-  app.add_option("--format", format, "table or json")->check(CLI::IsMember({"table", "json"}));
-  app.add_option("--role", role)->group("");  // what this program starts itself as
-  app.add_option("--endpoint", endpoint)->group("");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
-  }
+  add_format(app, format);
+  add_role(app, role, endpoint);
+  if (const auto code = parsed(app, argc, argv)) return *code;
   if (role == "echo") run_echo(endpoint);
   const auto show = [&](const Json& row) {
     format == "json" ? void(std::cout << row.dump() << std::endl) : print(row);
@@ -303,11 +299,4 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace gordian::bench
 
-int main(int argc, char** argv) {
-  try {
-    return gordian::bench::run(argc, argv);
-  } catch (const std::exception& e) {
-    std::cerr << "lock_service: " << e.what() << "\n";
-    return 1;
-  }
-}
+int main(int argc, char** argv) { return gordian::bench::run_program("lock_service", gordian::bench::run, argc, argv); }

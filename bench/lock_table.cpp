@@ -15,6 +15,7 @@
 
 #include "common.hpp"
 #include "lock_contestants.hpp"
+#include "program.hpp"
 
 namespace gordian::bench {
 namespace {
@@ -159,12 +160,8 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::Range(1, 10'000'000));
   app.add_option("--threads", threads, "numbers of threads")->capture_default_str()->check(CLI::Range(1, 26));
-  app.add_option("--format", format, "table or json")->check(CLI::IsMember({"table", "json"}));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  add_format(app, format);
+  if (const auto code = parsed(app, argc, argv)) return *code;
   const auto folder =
       std::filesystem::temp_directory_path() / ("gordian-lock-table-" + std::to_string(std::random_device{}()));
   int code = 0;

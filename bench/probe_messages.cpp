@@ -10,6 +10,7 @@
 #include <random>
 
 #include "trace/shared_graph.hpp"
+#include "program.hpp"
 
 namespace gordian::bench {
 namespace {
@@ -39,11 +40,7 @@ int run(int argc, char** argv) {
   CLI::App app{"Probes per deadlock by the length of the ring"};
   int rings = 200;
   app.add_option("--rings", rings, "random rings of each length")->check(CLI::Range(1, 100'000));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
-  }
+  if (const auto code = parsed(app, argc, argv)) return *code;
   std::mt19937 random(1);
   std::cout << "length last_starts all_start n^2 filtered n*H(n)-(n-1) n*H(n)\n";
   for (const std::size_t n : {2, 4, 8, 16, 32, 48, 64}) {
@@ -69,10 +66,5 @@ int run(int argc, char** argv) {
 }  // namespace gordian::bench
 
 int main(int argc, char** argv) {
-  try {
-    return gordian::bench::run(argc, argv);
-  } catch (const std::exception& e) {
-    std::cerr << "probe_messages: " << e.what() << "\n";
-    return 1;
-  }
+  return gordian::bench::run_program("probe_messages", gordian::bench::run, argc, argv);
 }

@@ -17,6 +17,7 @@
 
 #include "common.hpp"
 #include "wire/codec.hpp"
+#include "program.hpp"
 
 namespace gordian::bench {
 namespace {
@@ -214,14 +215,9 @@ int run(int argc, char** argv) {
   app.add_option("--rounds", rounds, "deadlocks in a batch")->check(CLI::Range(1, 1'000'000));
   app.add_option("--batches", batches, "batches, each with a ratio of its own")->check(CLI::Range(1, 1000));
   app.add_option("--transport", transports, "ipc, tcp or both")->delimiter(',')->check(CLI::IsMember({"ipc", "tcp"}));
-  app.add_option("--format", format, "table or json")->check(CLI::IsMember({"table", "json"}));
-  app.add_option("--role", role)->group("");  // what this program starts itself as
-  app.add_option("--endpoint", endpoint)->group("");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
-  }
+  add_format(app, format);
+  add_role(app, role, endpoint);
+  if (const auto code = parsed(app, argc, argv)) return *code;
   if (role == "holder") return run_holder(endpoint), 0;
   if (role == "echo") run_echo(endpoint);
 
@@ -241,10 +237,5 @@ int run(int argc, char** argv) {
 }  // namespace gordian::bench
 
 int main(int argc, char** argv) {
-  try {
-    return gordian::bench::run(argc, argv);
-  } catch (const std::exception& e) {
-    std::cerr << "resolution_latency: " << e.what() << "\n";
-    return 1;
-  }
+  return gordian::bench::run_program("resolution_latency", gordian::bench::run, argc, argv);
 }

@@ -14,6 +14,7 @@
 
 #include "net/query.hpp"
 #include "services.hpp"
+#include "program.hpp"
 
 namespace gordian::bench {
 namespace {
@@ -134,12 +135,8 @@ int run(int argc, char** argv) {
   app.add_option("--coordinators", several, "how many share the graph, next to one alone")->check(CLI::Range(2, 16));
   app.add_option("--seed", seed, "of the random sites");
   app.add_option("--lengths", lengths, "of the rings")->delimiter(',')->check(CLI::Range(2, 64));
-  app.add_option("--format", format, "table or json")->check(CLI::IsMember({"table", "json"}));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
-  }
+  add_format(app, format);
+  if (const auto code = parsed(app, argc, argv)) return *code;
   std::cerr << cpu_model() << ", " << std::thread::hardware_concurrency() << " cores\n";
   Rings one("ring-one", 1, seed), many("ring-many", several, seed);
   if (format == "table") std::cout << "length  coordinators  median ms  p95 ms\n";
@@ -170,10 +167,5 @@ int run(int argc, char** argv) {
 }  // namespace gordian::bench
 
 int main(int argc, char** argv) {
-  try {
-    return gordian::bench::run(argc, argv);
-  } catch (const std::exception& e) {
-    std::cerr << "ring_resolution: " << e.what() << "\n";
-    return 1;
-  }
+  return gordian::bench::run_program("ring_resolution", gordian::bench::run, argc, argv);
 }

@@ -58,7 +58,7 @@ struct LocalDetectorStatus {
   std::uint64_t unresolved = 0;  ///< found, with members of class `never` only
   std::uint64_t dissolved = 0;   ///< ended by themselves (a timeout, a cancel) before the victim was aborted
   std::uint64_t reorders = 0;    ///< waits let past a request queued ahead, instead of an abort
-  std::uint64_t left_out = 0;    ///< waits of calls for some of several resources, or over a limit of the graph
+  std::uint64_t left_out = 0;    ///< calls for some of several resources, and waits over a limit of the graph
 };
 
 /// Thread-safe. Must outlive all transactions of its tables.

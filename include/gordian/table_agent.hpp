@@ -46,7 +46,8 @@ class TableAgent {
   void forget(const TxnId& txn);
 
   [[nodiscard]] AgentStatus status() const;
-  /// Waits that were not reported: of calls for some of several resources, or over the agent's limits.
+  /// Waits that were not reported, and calls for some of several resources that were not reported in full: over a limit of the
+  /// agent, or with too many holders (docs/lock-table.md).
   [[nodiscard]] std::uint64_t left_out() const;
 
  private:

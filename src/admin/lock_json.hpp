@@ -22,7 +22,7 @@ struct NodeStatus {
   bool journal;
   AgentStatus agent;
   lease::ServerStatus locks;
-  std::uint64_t waits_left_out;  ///< not reported for detection: calls for some of several resources, over limits
+  std::uint64_t waits_left_out;  ///< not reported for detection, or calls not in full: over limits
 };
 
 [[nodiscard]] std::string to_json(const lease::LocksView& view);

@@ -1,21 +1,39 @@
 #include "agent/table_reporter.hpp"
 
+#include <algorithm>
+
 namespace gordian::agent {
 namespace {
 
 std::uint64_t key(WaitNumber wait) { return static_cast<std::uint64_t>(wait); }
 std::uint64_t key(WaitHandle wait) { return static_cast<std::uint64_t>(wait); }
+std::uint64_t key(Ticket call) { return static_cast<std::uint64_t>(call); }
 
 }  // namespace
 
-std::optional<TableReporter::TableWait> TableReporter::find(WaitHandle wait) const {
-  const auto it = by_handle_.find(key(wait));
-  return it == by_handle_.end() ? std::nullopt : std::optional(it->second);
+std::vector<TableReporter::TableWait> TableReporter::find(WaitHandle wait) const {
+  if (const auto it = by_handle_.find(key(wait)); it != by_handle_.end()) return {it->second};
+  const auto call = call_by_handle_.find(key(wait));
+  if (call == call_by_handle_.end()) return {};
+  std::vector<TableWait> found;
+  for (const auto& asked : calls_.at(key(call->second)).waits) found.push_back({asked.wait, asked.resource});
+  return found;
 }
 
-std::optional<WaitHandle> TableReporter::reported_as(WaitNumber wait) const {
+std::optional<TableReporter::CallView> TableReporter::call_of(WaitNumber wait) const {
   const auto it = waits_.find(key(wait));
-  return it == waits_.end() ? std::nullopt : it->second.handle;
+  if (it == waits_.end() || !it->second.call) return std::nullopt;
+  return CallView{*it->second.call, calls_.at(key(*it->second.call)).spare};
+}
+
+std::vector<WaitHandle> TableReporter::reported_as(WaitNumber wait) const {
+  const auto it = waits_.find(key(wait));
+  if (it == waits_.end()) return {};
+  std::vector<WaitHandle> handles;
+  if (it->second.handle) handles.push_back(*it->second.handle);
+  if (it->second.call)
+    for (const auto& [handle, clause] : calls_.at(key(*it->second.call)).told) handles.push_back(handle);
+  return handles;
 }
 
 std::optional<GroupHandle> TableReporter::holder_group(Resource& at, const std::string& resource, Mode mode) {
@@ -33,12 +51,12 @@ std::optional<GroupHandle> TableReporter::front_group(Resource& at, const std::s
 }
 
 void TableReporter::wait_begun(const WaitBegun& wait) {
-  Known& known = waits_.emplace(key(wait.wait), Known{{}, wait.waiter}).first->second;
-  if (wait.need < wait.of) {
-    ++left_out_;
-    return;
-  }
+  Known& known = waits_.emplace(key(wait.wait), Known{{}, wait.waiter, {}}).first->second;
   sink_.named(wait.waiter);
+  if (wait.need < wait.of) {
+    known.call = wait.ticket;
+    return join_call(wait);
+  }
   Resource& at = resources_[wait.resource];
   Wait report{.waiter = wait.waiter,
               .blockers = {},
@@ -72,22 +90,34 @@ void TableReporter::wait_ended(WaitNumber wait, const std::string& resource, std
     sink_.end_wait(*it->second.handle);
     by_handle_.erase(key(*it->second.handle));
   }
+  const auto call = it->second.call;
   waits_.erase(it);
+  if (call) leave_call(*call, wait);
   // Who stood behind it does so no longer; behind whom instead is told next.
   if (const auto at = resources_.find(resource); at != resources_.end())
     for (auto& front : at->second.fronts)
       if (front && front->wait == wait) leave_front(*front);
+  tell_calls_at(resource);
 }
 
 void TableReporter::holder_joined(const std::string& resource, Mode group, const TxnId& txn, std::uint64_t) {
   sink_.named(txn);
-  if (const auto handle = holder_group(resources_[resource], resource, group)) sink_.join_group(*handle, txn);
+  Resource& at = resources_[resource];
+  at.names[txn].push_back(group);
+  if (const auto handle = holder_group(at, resource, group)) sink_.join_group(*handle, txn);
+  tell_calls_at(resource);
 }
 
 void TableReporter::holder_left(const std::string& resource, Mode group, const TxnId& txn, std::uint64_t) {
   const auto it = resources_.find(resource);
   if (it == resources_.end()) return;
   if (const auto& handle = it->second.holders[index(group)]) sink_.leave_group(*handle, txn);
+  if (const auto held = it->second.names.find(txn); held != it->second.names.end()) {
+    const auto mode = std::find(held->second.begin(), held->second.end(), group);
+    if (mode != held->second.end()) held->second.erase(mode);
+    if (held->second.empty()) it->second.names.erase(held);
+  }
+  tell_calls_at(resource);
 }
 
 void TableReporter::front_changed(const std::string& resource, Mode mode, std::optional<WaitNumber> wait,
@@ -97,11 +127,12 @@ void TableReporter::front_changed(const std::string& resource, Mode mode, std::o
   Front& front = *at.fronts[index(mode)];
   leave_front(front);
   // The end of the front's own wait may have been told already: then it blocks nobody any more.
-  const auto it = wait ? waits_.find(key(*wait)) : waits_.end();
-  if (it == waits_.end()) return;
-  front.wait = wait;
-  front.member = it->second.waiter;
-  sink_.join_group(front.group, *front.member);
+  if (const auto it = wait ? waits_.find(key(*wait)) : waits_.end(); it != waits_.end()) {
+    front.wait = wait;
+    front.member = it->second.waiter;
+    sink_.join_group(front.group, *front.member);
+  }
+  tell_calls_at(resource);
 }
 
 void TableReporter::resource_calm(const std::string& resource, std::uint64_t) {

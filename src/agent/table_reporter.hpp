@@ -1,18 +1,24 @@
 // Turns what a lock table tells its observer into an agent's reports: waits that name holder groups.
 //
 // The holders of a resource in one mode are one group, hard; the request that a mode's waiters stand behind is a group of one,
-// soft: LockTable::advance lets a waiter past it. A call for any or some of several
-// resources is left out and counted: its waits are no deadlock by themselves.
+// soft: LockTable::advance lets a waiter past it. A call for any or some of several resources becomes waits with named
+// blockers (alternatives.hpp), all of them hard: nobody of these is let past a queue.
 //
 // Not thread-safe: a host whose table is used by several threads locks around it (embed/table_agent.cpp).
+// Cost: O(1) per event; and for each call for some of several that waits at the event's resource O(its requests and their
+// blockers): such calls are told anew with every change of holders.
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <gordian/agent.hpp>
 #include <gordian/lock_table.hpp>
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <vector>
+
+#include "agent/alternatives.hpp"
 
 namespace gordian::agent {
 
@@ -21,6 +27,10 @@ class ReportSink {
  public:
   virtual ~ReportSink() = default;
   virtual std::optional<WaitHandle> begin_wait(Wait wait) = 0;
+  /// Any clock that does not go back.
+  [[nodiscard]] virtual std::chrono::microseconds clock() const = 0;
+  /// False if that wait is over.
+  virtual bool set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers, std::uint32_t need) = 0;
   virtual void end_wait(WaitHandle wait) = 0;
   virtual std::optional<GroupHandle> begin_group(std::string resource, std::string mode, Kind kind) = 0;
   virtual void join_group(GroupHandle group, const TxnId& txn) = 0;
@@ -34,15 +44,25 @@ class TableReporter : public WaitObserver {
  public:
   TableReporter(const ModeMatrix& modes, ReportSink& sink) : modes_(modes), sink_(sink) {}
 
-  /// The table's own name of a reported wait; none if it is over.
+  static constexpr std::size_t clauses_max = 64;  ///< reported waits of one call for some of several
+
+  /// The table's own name of a wait.
   struct TableWait {
     WaitNumber number;
     std::string resource;
   };
-  [[nodiscard]] std::optional<TableWait> find(WaitHandle wait) const;
-  /// The other way round: none if it is over, or was not reported.
-  [[nodiscard]] std::optional<WaitHandle> reported_as(WaitNumber wait) const;
-  /// Waits that were not reported: of calls for some of several resources, or over the agent's limits.
+  /// What the table knows a reported wait as; empty if it is over. Of a call for some of several all of its requests that wait.
+  [[nodiscard]] std::vector<TableWait> find(WaitHandle wait) const;
+  /// The call for some of several that a wait belongs to.
+  struct CallView {
+    Ticket ticket;
+    std::size_t spare;  ///< so many of its requests may wait for good
+  };
+  [[nodiscard]] std::optional<CallView> call_of(WaitNumber wait) const;
+  /// find() the other way round: empty if it is over, or was not reported.
+  [[nodiscard]] std::vector<WaitHandle> reported_as(WaitNumber wait) const;
+  /// Waits that were not reported, and calls for some of several that were not reported in full: over a limit of the agent,
+  /// or over clauses_max.
   [[nodiscard]] std::uint64_t left_out() const { return left_out_; }
 
   void wait_begun(const WaitBegun& wait) override;
@@ -62,21 +82,50 @@ class TableReporter : public WaitObserver {
   struct Resource {
     std::array<std::optional<GroupHandle>, max_modes> holders;
     std::array<std::optional<Front>, max_modes> fronts;  ///< by the mode of those who stand behind
+    std::unordered_map<TxnId, std::vector<Mode>> names;  ///< who holds it; two handles may have one id
+    std::vector<Ticket> calls;                           ///< for some of several, that wait for it
   };
   struct Known {
     std::optional<WaitHandle> handle;
     TxnId waiter;
+    std::optional<Ticket> call;
+  };
+  /// A request of a call.
+  struct Asked {
+    WaitNumber wait;
+    std::string resource;
+    Mode mode;
+    bool conversion;
+  };
+  struct Call {
+    TxnId waiter;
+    std::size_t spare;
+    std::chrono::microseconds began;
+    std::vector<Asked> waits{};  ///< in the order in which they began
+    std::vector<std::pair<WaitHandle, Clause>> told{};
+    bool left_out = false;  ///< counted
   };
 
   std::optional<GroupHandle> holder_group(Resource& at, const std::string& resource, Mode mode);
   void leave_front(Front& front);
   std::optional<GroupHandle> front_group(Resource& at, const std::string& resource, Mode mode);
 
+  // Calls for some of several.
+  void join_call(const WaitBegun& wait);
+  void leave_call(Ticket ticket, WaitNumber wait);
+  [[nodiscard]] std::vector<TxnId> in_the_way(const Asked& asked, const TxnId& waiter) const;
+  void tell(Ticket ticket, Call& call);
+  bool begin(Ticket ticket, Call& call, Clause clause);
+  void end(WaitHandle wait);
+  void tell_calls_at(const std::string& resource);
+
   const ModeMatrix& modes_;
   ReportSink& sink_;
   std::unordered_map<std::string, Resource> resources_;  // those that somebody waits for
   std::unordered_map<std::uint64_t, Known> waits_;       // by WaitNumber
   std::unordered_map<std::uint64_t, TableWait> by_handle_;
+  std::unordered_map<std::uint64_t, Call> calls_;  // by Ticket
+  std::unordered_map<std::uint64_t, Ticket> call_by_handle_;
   std::uint64_t left_out_ = 0;
 };
 

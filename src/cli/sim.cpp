@@ -95,6 +95,7 @@ ordered_json to_json(const sim::Result& result) {
           {"reorders", result.tally.reorders},
           {"aborts_overtaken", result.tally.aborts_overtaken},
           {"messages", result.messages},
+          {"probes", result.chasing},
           {"attempts",
            {{"begun", attempts.begun},
             {"committed", attempts.committed},
@@ -167,6 +168,7 @@ struct Sum {
     all.tally.reorders += result.tally.reorders;
     all.tally.aborts_overtaken += result.tally.aborts_overtaken;
     all.messages += result.messages, all.candidates += result.candidates;
+    all.chasing += result.chasing, all.initiations += result.initiations;
     all.attempts += result.attempts;
     all.injected += result.injected;
   }
@@ -230,15 +232,16 @@ std::string per(std::uint64_t messages, std::uint64_t deadlocks) {
 void print_table(const Many& many, std::ostream& out) {
   Table table;
   table.add({"faults", "runs", "failed", "steps", "deadlocks", "incidents", "victims", "reorders", "msgs/deadlock",
-             "committed", "lost", "duplicated", "partitions", "crashes", "pauses"});
+             "probes/deadlock", "committed", "lost", "duplicated", "partitions", "crashes", "pauses"});
   Sum total;
   const auto row = [&](const std::string& name, const Sum& sum) {
     const auto& all = sum.all;
     const auto n = [](std::uint64_t value) { return std::to_string(value); };
     table.add({name, n(sum.runs), n(sum.failed), n(all.steps), n(all.deadlocks), n(all.tally.incidents),
-               n(all.tally.victims), n(all.tally.reorders), per(all.messages, all.deadlocks), n(all.attempts.committed),
-               n(all.injected.network.lost), n(all.injected.network.duplicated), n(all.injected.partitions),
-               n(all.injected.crashes), n(all.injected.pauses)});
+               n(all.tally.victims), n(all.tally.reorders), per(all.messages, all.deadlocks),
+               per(all.chasing, all.deadlocks), n(all.attempts.committed), n(all.injected.network.lost),
+               n(all.injected.network.duplicated), n(all.injected.partitions), n(all.injected.crashes),
+               n(all.injected.pauses)});
   };
   for (const auto& [name, sum] : many.by_faults) {
     row(name, sum);

@@ -157,7 +157,9 @@ class Coordinator::Impl {
 
   void follow_up(Time now) {
     for (const auto slot : sites_.take_lost()) resolution_.site_lost(slot, now);
-    if (const auto touched = sites_.take_touched(); !touched.empty()) resolution_.consider(touched, now);
+    if (sites_.touched().empty()) return;
+    resolution_.consider(sites_.touched(), now);
+    sites_.forget_touched();
   }
 
   const Options options_;

@@ -68,12 +68,8 @@ void Gathering::follow(const std::vector<Touched>& touched, Time now) {
     const auto older = [&](graph::EdgeSlot e) {  // those that begin now are followed themselves
       return std::ranges::find(touched, Touched(graph_.ref(graph_.wait(e)))) == touched.end();
     };
-    if (!group || std::ranges::none_of(graph_.in_edges(*group), older)) continue;
-    if (peers_.owned(joined.txn)) {
-      chaser_.poke(joined.txn);
-    } else {
-      peers_.send(peers_.owner(joined.txn), wire::Poke{joined.txn});
-    }
+    if (group && std::ranges::any_of(graph_.in_edges(*group), older))
+      chaser_.joined({joined.group, joined.txn}, now.steady_us);
   }
   send_out(now);
 }
@@ -97,7 +93,7 @@ void Gathering::receive(std::size_t, const wire::Probe& m, Time now) {
 
 void Gathering::receive(std::size_t, const wire::Poke& m, Time now) {
   names_.set_now(now.steady_us);
-  chaser_.poke(m.txn);
+  chaser_.poke(m.txn, now.steady_us);
   send_out(now);
 }
 
@@ -242,6 +238,7 @@ std::int64_t Gathering::next_tick_us() const {
 void Gathering::add_counters(std::map<std::string, std::uint64_t>& counters) const {
   if (peers_.alone()) return;
   const auto& c = chaser_.counters();
+  counters["probe_initiations"] = c.initiations;
   counters["probes_sent"] = c.probes_sent;
   counters["probes_received"] = c.probes_received;
   counters["probes_duplicate"] = c.duplicates;

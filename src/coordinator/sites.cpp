@@ -205,8 +205,7 @@ void Sites::delta(Site& site, const wire::Delta& message, Time now) {
   if (message.number != site.applied + 1)
     return ask_resync(site,
                       "message " + std::to_string(message.number) + " came after " + std::to_string(site.applied));
-  for (const auto& change : message.changes)
-    std::visit([&](const auto& c) { apply(site, c, message.number, now); }, change);
+  apply(site, message.changes, message.number, now);
   site.applied = message.number;
   out_.count("deltas");
   out_.count("changes", message.changes.size());
@@ -227,8 +226,8 @@ void Sites::snapshot(Site& site, const wire::Snapshot& message, Time now) {
     if (const auto* txn = std::get_if<wire::TxnChange>(&change)) arriving->txns.insert(txn->txn);
     if (const auto* group = std::get_if<wire::GroupChange>(&change))
       arriving->groups.insert(static_cast<std::uint64_t>(group->group));
-    std::visit([&](const auto& c) { apply(site, c, message.number, now); }, change);
   }
+  apply(site, message.changes, message.number, now);
   ++arriving->next_part;
   if (!message.last) return;
   std::vector<std::uint64_t> over;
@@ -248,8 +247,36 @@ void Sites::snapshot(Site& site, const wire::Snapshot& message, Time now) {
   out_.count("snapshots");
 }
 
+/// A few at a time: what they name is looked up for all of them at once, and stays while they are applied.
+void Sites::apply(Site& site, std::span<const wire::Change> changes, std::uint64_t number, Time now) {
+  constexpr std::size_t at_once = 64;
+  touched_.reserve(touched_.size() + changes.size());
+  for (; !changes.empty(); changes = changes.subspan(std::min(at_once, changes.size()))) {
+    const auto next = changes.first(std::min(at_once, changes.size()));
+    look_ahead(site, next);
+    for (const auto& change : next) std::visit([&](const auto& c) { apply(site, c, number, now); }, change);
+    for (const auto txn : ahead_.held) graph_.let_go(txn);
+  }
+}
+
+void Sites::look_ahead(const Site& site, std::span<const wire::Change> changes) {
+  ahead_.names.clear(), ahead_.held.clear(), ahead_.ending.clear(), ahead_.found.clear();
+  ahead_.next_held = ahead_.next_found = 0;
+  for (const auto& change : changes) {
+    if (const auto* wait = std::get_if<wire::WaitChange>(&change)) {
+      ahead_.names.push_back(&wait->wait.waiter);
+      for (const auto& blocker : wait->wait.blockers) ahead_.names.push_back(&blocker.txn);
+    } else if (const auto* end = std::get_if<wire::EndWaitChange>(&change)) {
+      ahead_.ending.push_back({site.slot, end->sequence});
+    }
+  }
+  graph_.find_waits(ahead_.ending, ahead_.found);
+  for (const auto wait : ahead_.found) standing_.fetch(wait);
+  graph_.hold(ahead_.names, ahead_.held);
+}
+
 void Sites::apply(Site& site, const wire::EndWaitChange& change, std::uint64_t, Time) {
-  end_wait(site, change.sequence);
+  end_wait(site, change.sequence, ahead_.found[ahead_.next_found++]);
 }
 
 void Sites::apply(Site& site, const wire::ForgetTxnChange& change, std::uint64_t, Time) {
@@ -265,6 +292,10 @@ void Sites::apply(Site& site, const wire::TxnChange& change, std::uint64_t, Time
 }
 
 void Sites::apply(Site& site, const wire::WaitChange& change, std::uint64_t number, Time now) {
+  const auto waiter = ahead_.held[ahead_.next_held++];
+  ahead_.blockers.clear();
+  for (const auto& blocker : change.wait.blockers)
+    ahead_.blockers.push_back({ahead_.held[ahead_.next_held++], blocker.kind});
   const graph::WaitRef ref{site.slot, change.sequence};
   if (graph_.wait_count(site.slot) >= options_.limits.waits_per_site && !graph_.find_wait(ref)) {
     if (out_.counters["limit_waits"]++ == 0)
@@ -277,7 +308,7 @@ void Sites::apply(Site& site, const wire::WaitChange& change, std::uint64_t numb
   std::vector<std::uint64_t> groups;
   for (const auto group : change.wait.groups) groups.push_back(static_cast<std::uint64_t>(group));
   const auto need = change.wait.need == 0 ? graph::need_all : change.wait.need;
-  const auto begun = graph_.begin_wait(ref, change.wait.waiter, change.wait.blockers, groups, need);
+  const auto begun = graph_.begin_wait(ref, waiter, ahead_.blockers, groups, need);
   if (!begun) return graph_full(site, begun.error(), "a wait");
   site.last_sequence = std::max(site.last_sequence, change.sequence);
   standing_.put(*begun, Standing(change.wait, number, now.steady_us - change.wait.age.count()));
@@ -285,8 +316,8 @@ void Sites::apply(Site& site, const wire::WaitChange& change, std::uint64_t numb
   record(site, change);
 }
 
-void Sites::end_wait(Site& site, std::uint64_t sequence) {
-  const auto wait = graph_.find_wait({site.slot, sequence});
+void Sites::end_wait(Site& site, std::uint64_t sequence, graph::WaitSlot hint) {
+  const auto wait = graph_.find_wait({site.slot, sequence}, hint);
   if (!wait) return;
   standing_.remove(*wait);
   graph_.end_wait(*wait);
@@ -320,7 +351,6 @@ void Sites::drop_waits(Site& site) {
 
 // --- Reading ---
 
-std::vector<Touched> Sites::take_touched() { return std::exchange(touched_, {}); }
 std::vector<graph::SiteSlot> Sites::take_lost() { return std::exchange(lost_, {}); }
 
 const Standing* Sites::find(graph::WaitRef ref) const {

@@ -93,8 +93,9 @@ class Sites {
   /// When the next lease may end.
   [[nodiscard]] std::int64_t next_tick_us() const;
 
-  /// What came since the last call: where a search has to start.
-  [[nodiscard]] std::vector<Touched> take_touched();
+  /// What came since they were forgotten: where a search has to start.
+  [[nodiscard]] const std::vector<Touched>& touched() const { return touched_; }
+  void forget_touched() { touched_.clear(); }
   /// Sites whose session ended since the last call: nothing more will be answered by them.
   [[nodiscard]] std::vector<graph::SiteSlot> take_lost();
 
@@ -123,6 +124,8 @@ class Sites {
   void end_session(Site& site);
   void forget(const SiteId& id);
   void ask_resync(Site& site, std::string reason);
+  void apply(Site& site, std::span<const wire::Change> changes, std::uint64_t number, Time now);
+  void look_ahead(const Site& site, std::span<const wire::Change> changes);
   void apply(Site& site, const wire::WaitChange& change, std::uint64_t number, Time now);
   void apply(Site& site, const wire::EndWaitChange& change, std::uint64_t number, Time now);
   void apply(Site& site, const wire::TxnChange& change, std::uint64_t number, Time now);
@@ -137,7 +140,7 @@ class Sites {
   void leave(Site& site, std::uint64_t group, const TxnId& txn);
   void end_group(Site& site, std::uint64_t group);
   void graph_full(const Site& site, const graph::LimitReached& limit, const char* what);
-  void end_wait(Site& site, std::uint64_t sequence);
+  void end_wait(Site& site, std::uint64_t sequence, graph::WaitSlot hint = graph::no_slot);
   void forget_txn(Site& site, const TxnId& txn);
   void drop_waits(Site& site);  ///< and groups
   void record(const Site& site, const auto& change);
@@ -153,6 +156,16 @@ class Sites {
   std::size_t infos_ = 0;
   StandingWaits standing_;
   std::vector<Touched> touched_;
+  /// What the next few changes name, in their order: the transactions of waits that begin, and the waits that end.
+  struct Ahead {
+    std::vector<const TxnId*> names;
+    std::vector<graph::Vertex> held;
+    std::size_t next_held = 0;
+    std::vector<graph::WaitRef> ending;
+    std::vector<graph::WaitSlot> found;
+    std::size_t next_found = 0;
+    std::vector<graph::HeldBlocker> blockers;  ///< of one wait
+  } ahead_;
   std::vector<graph::SiteSlot> lost_;
 };
 

@@ -1,22 +1,43 @@
 // What a coordinator keeps of a wait beside the graph: since when it stands, and what people are shown. A million may stand, so
-// the texts lie in one piece of memory; waiter, blockers, groups and need are the graph's.
+// short texts lie beside the numbers, and longer ones in one piece of memory; waiter, blockers, groups and need are the graph's.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <memory>
+#include <cstring>
+#include <limits>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "graph/slot_array.hpp"
 #include "graph/wait_for_graph.hpp"
 
 namespace gordian::coordinator {
 
-/// A wait as its agent reported it last.
+/// A wait as its agent reported it last. Nothing is allocated for texts of 26 bytes together.
 class Standing {
+  /// The texts, each with its length before it; or, after `elsewhere`, where they are. First: all that the end of most waits
+  /// reads is the first length.
+  alignas(8) std::array<char, 32> texts_{};
+
  public:
   Standing() = default;
   Standing(const Wait& wait, std::uint64_t number, std::int64_t began_us);
+  Standing(Standing&& other) noexcept : Standing() { *this = std::move(other); }
+  Standing& operator=(Standing&& other) noexcept {
+    std::swap(number, other.number);
+    std::swap(began_us, other.began_us);
+    std::swap(texts_, other.texts_);
+    return *this;
+  }
+  Standing(const Standing&) = delete;
+  Standing& operator=(const Standing&) = delete;
+  ~Standing() { forget_texts(); }
+  /// What is left of it may be read as long as nothing else takes its place, and means nothing.
+  void forget_texts() {
+    if (length() == elsewhere) delete[] block(), set_length(0);
+  }
 
   std::uint64_t number = 0;   ///< of the message that reported it last: its edges have stood since then at least
   std::int64_t began_us = 0;  ///< steady clock of this coordinator, from the age reported
@@ -26,9 +47,26 @@ class Standing {
   [[nodiscard]] std::string detail() const { return std::string(text(2)); }
 
  private:
-  [[nodiscard]] std::string_view text(int index) const;
+  using Length = std::uint16_t;  // messages have much shorter texts: wire::Limits::text_bytes
+  static constexpr std::size_t elsewhere = std::numeric_limits<Length>::max();
+  static constexpr std::size_t length_max = elsewhere - 1;
 
-  std::unique_ptr<char[]> texts_;  ///< each with its length before it
+  [[nodiscard]] std::string_view text(int index) const;
+  /// Of the first text; or `elsewhere`.
+  [[nodiscard]] std::size_t length() const {
+    Length length = 0;
+    std::memcpy(&length, texts_.data(), sizeof length);
+    return length;
+  }
+  void set_length(std::size_t length) {
+    const auto value = static_cast<Length>(length);
+    std::memcpy(texts_.data(), &value, sizeof value);
+  }
+  [[nodiscard]] char* block() const {
+    char* block = nullptr;
+    std::memcpy(&block, texts_.data() + sizeof block, sizeof block);
+    return block;
+  }
 };
 
 /// By the graph's number of the wait; valid as long as that.
@@ -38,8 +76,13 @@ class StandingWaits {
     while (standing_.size() <= wait) standing_.emplace_back();
     standing_[wait] = std::move(standing);
   }
-  void remove(graph::WaitSlot wait) { standing_[wait] = Standing(); }
+  void remove(graph::WaitSlot wait) { standing_[wait].forget_texts(); }
   [[nodiscard]] const Standing& at(graph::WaitSlot wait) const { return standing_[wait]; }
+
+  /// It will be removed soon, or is no wait: the memory is on its way.
+  void fetch(graph::WaitSlot wait) const {
+    if (wait < standing_.size()) __builtin_prefetch(&standing_[wait], 1);
+  }
 
  private:
   graph::Chunks<Standing> standing_;

@@ -19,10 +19,10 @@ using graph::WaitSlot;
 
 std::optional<Candidate> Detector::search(WaitSlot wait) {
   if (mixed()) return cores_.search(wait);
-  const auto waiter = graph_.waiter(wait);
-  if (graph_.in_edges(waiter).empty() || !closes_a_cycle(wait)) return std::nullopt;
-  return component_around(waiter);
+  return closes_a_cycle(wait) ? std::optional(component_around(graph_.waiter(wait))) : std::nullopt;
 }
+
+bool Detector::closes(WaitSlot wait) { return mixed() ? cores_.search(wait).has_value() : closes_a_cycle(wait); }
 
 std::optional<Candidate> Detector::search(Vertex group, Vertex member) {
   if (mixed()) return cores_.search(group, member);
@@ -37,11 +37,15 @@ Candidate Detector::component_around(Vertex root) {
 
 bool Detector::closes_a_cycle(WaitSlot wait) {
   const auto waiter = graph_.waiter(wait);
+  const auto& links = graph_.links(waiter);
+  if (links.source == graph::no_slot || graph_.edges(wait).empty()) return false;
+  if (links.target != graph::several && !graph_.is_group(links.target))
+    if (const auto known = two_way_.walk(links.target, waiter)) return *known;
   two_way_.begin();
   const auto each = [&](auto f) {
     for (const auto e : graph_.edges(wait)) {
-      const auto blocker = graph_.target(e);
-      f(blocker, graph_.is_group(blocker) && graph_.is_member(blocker, waiter));
+      const auto to = graph_.target(e);
+      f(to, graph_.is_group(to) && graph_.is_member(to, waiter));
     }
   };
   each([&](Vertex group, bool own) {

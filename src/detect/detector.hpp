@@ -31,6 +31,8 @@ class Detector {
   /// what reaches its waiter), O(1) if nobody waits for the waiter or its blockers for nobody. Else all that keeps it from
   /// going on. Cost: O(what is reachable from it).
   [[nodiscard]] std::optional<Candidate> search(graph::WaitSlot wait);
+  /// Does the wait close anything? What search() costs where it finds nothing.
+  [[nodiscard]] bool closes(graph::WaitSlot wait);
   /// What the transaction closes by being a member of the group. Cost: the same, with the member for the blockers and the
   /// group's waiters for the waiter, and O(those who wait for the group directly).
   [[nodiscard]] std::optional<Candidate> search(graph::Vertex group, graph::Vertex member);

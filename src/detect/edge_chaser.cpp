@@ -103,7 +103,9 @@ std::size_t EdgeChaser::start(graph::WaitRef ref) {
   // A cycle of our own transactions is the Detector's, but one with ways out may hang on those of others.
   const bool mixed = graph_.partial_wait_count() > 0 || graph_.dotted_edge_count() > 0;
   if (auto cycle = walk.cycle(); mixed && !cycle.empty()) close(std::move(cycle));
-  return go_on(walk, {}, round_++, options_.filter);
+  const auto sent = go_on(walk, {}, round_++, options_.filter);
+  if (sent > 0) ++counters_.initiations;
+  return sent;
 }
 
 /// Probes to all owners whose transactions were reached; how many.
@@ -125,19 +127,38 @@ std::size_t EdgeChaser::go_on(Walk& walk, const Path& before, std::uint64_t roun
   return sent;
 }
 
-void EdgeChaser::begin(graph::WaitRef wait, std::int64_t now_us) {
-  if (map_.members.size() < 2) return;
-  const bool left = start(wait) > 0;
-  if (options_.again_first_us > 0 && (left || options_.filter))
-    again_.push({now_us + options_.again_first_us, options_.again_first_us, wait});
+std::size_t EdgeChaser::LastingHash::operator()(const Lasting& one) const {
+  if (const auto* wait = std::get_if<graph::WaitRef>(&one)) return absl::HashOf(wait->site, wait->sequence);
+  const auto& member = std::get<Membership>(one);
+  return absl::HashOf(member.group.site, member.group.number, member.txn.view());
 }
 
-void EdgeChaser::poke(const TxnId& txn) {
+void EdgeChaser::again(Lasting what, std::int64_t pause_us, std::int64_t now_us) {
+  if (options_.again_first_us == 0) return;
+  due_.insert_or_assign(what, now_us + pause_us);
+  again_.push({now_us + pause_us, pause_us, std::move(what)});
+}
+
+void EdgeChaser::begin(graph::WaitRef wait, std::int64_t now_us) {
+  if (map_.members.size() < 2) return;
+  if (start(wait) > 0 || options_.filter) again(wait, options_.again_first_us, now_us);
+}
+
+void EdgeChaser::joined(const Membership& member, std::int64_t now_us) {
+  if (owned(member.txn)) return poke(member.txn, now_us);
+  tell_owner(member.txn);
+  again(member, options_.again_first_us, now_us);
+}
+
+void EdgeChaser::tell_owner(const TxnId& txn) { outgoing_.push_back({owner(txn), wire::Poke{txn}}); }
+
+void EdgeChaser::poke(const TxnId& txn, std::int64_t now_us) {
   const auto v = graph_.find_txn(txn);
   if (!v || graph_.is_group(*v)) return;
   std::vector<graph::WaitRef> waits;
   for (const auto w : graph_.waits(*v)) waits.push_back(graph_.ref(w));
-  for (const auto wait : waits) start(wait);
+  for (const auto wait : waits)
+    if ((start(wait) > 0 || options_.filter) && !due_.contains(wait)) again(wait, options_.again_first_us, now_us);
 }
 
 bool EdgeChaser::is_new(const wire::Probe& probe) {
@@ -183,14 +204,30 @@ void EdgeChaser::close(Path cycle) {
   outgoing_.push_back({owner(smallest), wire::Suspect{std::move(cycle)}});
 }
 
+bool EdgeChaser::lasts(const Lasting& what) const {
+  if (const auto* wait = std::get_if<graph::WaitRef>(&what)) return graph_.find_wait(*wait).has_value();
+  const auto& member = std::get<Membership>(what);
+  const auto group = graph_.find_group(member.group);
+  const auto txn = graph_.find_txn(member.txn);
+  return group && txn && graph_.is_member(*group, *txn) && !graph_.in_edges(*group).empty();
+}
+
 void EdgeChaser::tick(std::int64_t now_us) {
   while (!again_.empty() && again_.top().due_us <= now_us) {
-    auto again = again_.top();
+    auto one = again_.top();
     again_.pop();
-    if (!graph_.find_wait(again.wait)) continue;
-    start(again.wait);
-    again.pause_us = std::min(again.pause_us * 2, options_.again_last_us);
-    again_.push({now_us + again.pause_us, again.pause_us, again.wait});
+    const auto due = due_.find(one.what);
+    if (due == due_.end() || due->second != one.due_us) continue;
+    if (!lasts(one.what)) {
+      due_.erase(due);
+      continue;
+    }
+    if (const auto* wait = std::get_if<graph::WaitRef>(&one.what)) {
+      start(*wait);
+    } else {
+      tell_owner(std::get<Membership>(one.what).txn);
+    }
+    again(std::move(one.what), std::min(one.pause_us * 2, options_.again_last_us), now_us);
   }
 }
 

@@ -3,7 +3,9 @@
 //
 // A new wait is followed through the graph; where the path leaves what is owned here, a probe goes on at the next owner, with
 // the path so far. A probe that comes back to a standing initiating wait names a cycle, a suspect: no deadlock yet. Waits that
-// sent probes and stay send them again, later and later, for a probe may be lost. All edges are followed alike, whatever
+// sent probes and stay send them again, later and later, for a probe may be lost. A wait that stood already when somebody joined a
+// group it waits for is not followed: the cycle that this closes, if any, goes through the waits of whoever joined, and
+// those are followed, at their owner's. All edges are followed alike, whatever
 // their wait needs: whether a suspect is a deadlock is for the Detector to say, on the gathered edges; every deadlock that a
 // wait newly closes has a cycle through that wait.
 //
@@ -19,6 +21,7 @@
 #include <span>
 #include <unordered_map>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "graph/wait_for_graph.hpp"
@@ -35,6 +38,13 @@ class WaitNames {
   virtual void name(graph::WaitRef wait, wire::GlobalEdge& edge) const = 0;
   /// The wait of that name, if it stands here.
   [[nodiscard]] virtual std::optional<graph::WaitRef> find(const wire::GlobalEdge& edge) const = 0;
+};
+
+/// A transaction blocks all who wait for the group.
+struct Membership {
+  graph::GroupRef group;
+  TxnId txn;
+  friend bool operator==(const Membership&, const Membership&) = default;
 };
 
 /// Edges that leave transactions, as far as they are known here.
@@ -60,6 +70,7 @@ class EdgeChaser {
   };
   /// What was given up, each a limit or a message that came to the wrong place.
   struct Counters {
+    std::uint64_t initiations = 0;  ///< waits followed that sent probes
     std::uint64_t probes_sent = 0;
     std::uint64_t probes_received = 0;
     std::uint64_t duplicates = 0;
@@ -75,8 +86,10 @@ class EdgeChaser {
 
   /// The wait began or changed: follow it.
   void begin(graph::WaitRef wait, std::int64_t now_us);
-  /// The transaction's own waits are followed anew.
-  void poke(const TxnId& txn);
+  /// Whoever waits for the group waits for this transaction, too: its own waits are followed anew, or its owner is told to.
+  void joined(const Membership& member, std::int64_t now_us);
+  /// So says the owner of one who waits for it.
+  void poke(const TxnId& txn, std::int64_t now_us);
   void receive(const wire::Probe& probe);
   /// Sends again what is due.
   void tick(std::int64_t now_us);
@@ -96,10 +109,15 @@ class EdgeChaser {
   [[nodiscard]] const Counters& counters() const { return counters_; }
 
  private:
+  /// What is told again while it stands: a wait to be followed, or a member that others own.
+  using Lasting = std::variant<graph::WaitRef, Membership>;
+  struct LastingHash {
+    std::size_t operator()(const Lasting& one) const;
+  };
   struct Again {
     std::int64_t due_us;
     std::int64_t pause_us;
-    graph::WaitRef wait;
+    Lasting what;
     friend bool operator>(const Again& a, const Again& b) { return a.due_us > b.due_us; }
   };
   using Path = std::vector<wire::GlobalEdge>;
@@ -107,6 +125,9 @@ class EdgeChaser {
   /// Breadth first from a transaction's edges, or only those of one of its waits; stops at transactions of others.
   class Walk;
   std::size_t start(graph::WaitRef wait);
+  void tell_owner(const TxnId& txn);
+  void again(Lasting what, std::int64_t pause_us, std::int64_t now_us);
+  [[nodiscard]] bool lasts(const Lasting& what) const;
   std::size_t go_on(Walk& walk, const Path& before, std::uint64_t round, bool filtered);
   void close(Path cycle);
   [[nodiscard]] wire::GlobalEdge edge(graph::EdgeSlot wait_edge, graph::Vertex blocker) const;
@@ -122,6 +143,7 @@ class EdgeChaser {
   std::vector<Outgoing> outgoing_;
   Counters counters_;
   std::priority_queue<Again, std::vector<Again>, std::greater<>> again_;
+  std::unordered_map<Lasting, std::int64_t, LastingHash> due_;  ///< when each is; other entries of again_ are void
   absl::flat_hash_set<std::uint64_t> seen_,
       seen_before_;  ///< digests of probes; the older set is dropped when the newer is full
 };

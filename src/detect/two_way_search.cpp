@@ -6,6 +6,44 @@ namespace gordian::detect {
 
 using graph::Vertex;
 
+/// Depth first from `v`, where the walk has come to; no_slot if nobody is left. One edge.
+inline Vertex TwoWaySearch::next_behind(Vertex v) {
+  const auto& links = graph_.links(v);
+  if (links.source < graph::several) return links.source;
+  if (links.source == graph::several) {
+    forks_.push_back({links.in.partners(), 0});
+    for (const auto next : forks_.back().sources) __builtin_prefetch(&graph_.links(next));
+  }
+  if (forks_.empty()) return graph::no_slot;
+  auto& [sources, next] = forks_.back();
+  const auto found = sources[next];
+  if (++next == sources.size()) forks_.pop_back();
+  return found;
+}
+
+// Ahead there may be a ring that was found before: there the walk comes back to where it was at some power of two (Brent 1980).
+std::optional<bool> TwoWaySearch::walk(Vertex blocker, Vertex waiter) {
+  forks_.clear();
+  auto ahead = blocker, passed = blocker, behind = waiter;
+  std::uint64_t taken = 0, next_mark = 2;
+  const auto found = [&](std::optional<bool> answer) {
+    steps_ += taken;
+    return answer;
+  };
+  while (true) {
+    ahead = graph_.links(ahead).target;
+    if (ahead == waiter) return found(true);
+    if (ahead == graph::no_slot || ahead == passed) return found(false);
+    if (ahead == graph::several) return found(std::nullopt);
+    behind = next_behind(behind);
+    if (behind == blocker) return found(true);
+    if (behind == graph::no_slot) return found(false);
+    if (graph_.links(behind).target == graph::several) return found(std::nullopt);
+    taken += 2;
+    if (taken == next_mark) passed = ahead, next_mark *= 2;
+  }
+}
+
 void TwoWaySearch::begin() {
   if (color_.size() < graph_.vertex_capacity()) color_.resize(graph_.vertex_capacity(), 0);
   if (left_out_ > ~0U - 3) {  // after a thousand million searches
@@ -50,7 +88,7 @@ inline bool TwoWaySearch::step_forward() {
   auto& side = forward_;
   while (side.next < side.found.size()) {
     const auto v = side.found[side.next];
-    if (const auto only = graph_.only_target(v); only != graph::no_slot) {
+    if (const auto only = graph_.links(v).target; only < graph::several) {
       ++steps_;
       if (only != member_ || side.next >= groups_of_others_) add(side, only);
       ++side.next;
@@ -85,8 +123,11 @@ inline bool TwoWaySearch::step_backward() {
 }
 
 bool TwoWaySearch::reach() {
-  while (!met_)
-    if (!step_forward() || !step_backward()) break;
+  while (!met_) {
+    if (!step_forward()) break;
+    // All who lead to the ends are known then, but of a group of others it is seen only now who begins.
+    if (!step_backward() && forward_.next >= groups_of_others_) break;
+  }
   return met_;
 }
 

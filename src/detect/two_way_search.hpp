@@ -8,6 +8,9 @@
 // Gilbert and Tarjan (2016) and Haeupler, Kavitha, Mathew, Sen and Tarjan (2012), but without an order that is kept: waits
 // end as often as they begin, and an order pays with every one that begins for what never comes back.
 //
+// Where everybody waits for one other only, which is nearly always, the walk needs no marks (walk()): ahead lies a chain,
+// which ends, meets the waiter or runs into a ring that stood before (Brent 1980 notices that); behind lies a tree.
+//
 // Bounds: O(min(edges ahead of the wait, edges behind it)). Where nobody waits for the waiter, or the blocker waits for
 // nobody, O(1). With one wait each, n waits that begin cost O(n log n) in all, in any order: a wait joins two trees, the way
 // ahead is not longer than one, those behind are the other, and each vertex is looked at only when its tree is the smaller
@@ -16,16 +19,22 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "graph/wait_for_graph.hpp"
 
 namespace gordian::detect {
 
-/// Not thread-safe; borrows the graph. Memory: four bytes for each vertex.
+/// Not thread-safe; borrows the graph. Memory: four bytes for each vertex, once somebody waits for more than one.
 class TwoWaySearch {
  public:
   explicit TwoWaySearch(const graph::WaitForGraph& graph) : graph_(graph) {}
+
+  /// Is there a path from the blocker to the waiter, whose only edge is the one to the blocker? While nobody who is met waits
+  /// for more than one, nothing has to be remembered: nobody is met twice. Unknown if somebody does: search then.
+  [[nodiscard]] std::optional<bool> walk(graph::Vertex blocker, graph::Vertex waiter);
 
   /// Forgets the last search.
   void begin();
@@ -49,12 +58,19 @@ class TwoWaySearch {
     std::uint32_t next_edge = 0;
     std::uint32_t color = 0;  ///< of the vertices found
   };
+  [[nodiscard]] graph::Vertex next_behind(graph::Vertex v);
   void add(Side& side, graph::Vertex v);
   [[nodiscard]] bool step_forward();
   [[nodiscard]] bool step_backward();
 
   const graph::WaitForGraph& graph_;
   std::vector<std::uint32_t> color_;  ///< by vertex; older colors mean nothing
+  /// Whose waiters are walked to one after the other, and the next of them.
+  struct Fork {
+    std::span<const graph::Vertex> sources;
+    std::size_t next;
+  };
+  std::vector<Fork> forks_;
   Side forward_;
   Side backward_;
   std::uint32_t left_out_ = 0;

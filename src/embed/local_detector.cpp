@@ -108,7 +108,8 @@ class LocalDetector::Impl::Site : public WaitObserver, private agent::ReportSink
       const auto member = members.find(edge.blocker);
       if (member != members.end()) since = std::max(since, member->second.step);
     }
-    return Edge{edge, this, *reporter_.find(WaitHandle{edge.sequence}), wait->second.mode, since, wait->second.start};
+    return Edge{
+        edge, this, reporter_.find(WaitHandle{edge.sequence}).front(), wait->second.mode, since, wait->second.start};
   }
   [[nodiscard]] std::uint64_t left_out() const { return reporter_.left_out(); }
 
@@ -162,6 +163,7 @@ class LocalDetector::Impl::Site : public WaitObserver, private agent::ReportSink
   // What the reporter makes of it, under the mutex.
 
   std::optional<WaitHandle> begin_wait(Wait wait) override {
+    if (wait.need != 0) return std::nullopt;  // of a call for some of several
     const WaitHandle handle{++last_wait_};
     std::vector<std::uint64_t> groups;
     for (const auto group : wait.groups) groups.push_back(number(group));
@@ -171,6 +173,8 @@ class LocalDetector::Impl::Site : public WaitObserver, private agent::ReportSink
     detector_.found(ref);
     return handle;
   }
+  [[nodiscard]] std::chrono::microseconds clock() const override { return std::chrono::microseconds(0); }
+  bool set_blockers(WaitHandle, const std::vector<Blocker>&, std::uint32_t) override { return false; }
   void end_wait(WaitHandle wait) override {
     waits_.erase(number(wait));
     detector_.graph_.end_wait({slot_, number(wait)});
@@ -256,7 +260,9 @@ std::optional<detect::Candidate> LocalDetector::Impl::search(const Place& place)
 
 /// Something new in the graph, under the mutex: is there a cycle through it?
 void LocalDetector::Impl::found(Place place) {
-  if (search(place)) places_.push_back(std::move(place));
+  const auto* ref = std::get_if<graph::WaitRef>(&place);
+  const auto wait = ref != nullptr ? graph_.find_wait(*ref) : std::nullopt;
+  if (wait ? detector_.closes(*wait) : search(place).has_value()) places_.push_back(std::move(place));
 }
 
 void LocalDetector::Impl::break_deadlocks() {

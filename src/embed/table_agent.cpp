@@ -3,6 +3,7 @@
 // Order of locks: the reporter's mutex, then the agent's. Neither is held while the table is called, which calls back here.
 #include <gordian/table_agent.hpp>
 
+#include <algorithm>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -49,25 +50,36 @@ class TableAgent::Impl final : private WaitObserver, private agent::ReportSink {
  private:
   // --- What the coordinator wants: on the agent's callback thread ---
 
-  std::optional<agent::TableReporter::TableWait> find(WaitHandle wait) const {
+  using TableWait = agent::TableReporter::TableWait;
+
+  std::vector<TableWait> find(WaitHandle wait) const {
     const std::lock_guard lock(mutex_);
     return reporter_.find(wait);
   }
+  /// The end of a wait may be on its way here still, in the hands of another thread: only the table knows what stands now. Of a
+  /// call for some of several every request must wait, as it was told.
+  bool stand(const std::vector<TableWait>& waits) const {
+    return !waits.empty() && std::all_of(waits.begin(), waits.end(), [&](const TableWait& wait) {
+      return table_.waits(wait.resource, wait.number);
+    });
+  }
 
   void carry_out(const AbortOrder& order, const AbortAnswer& answer) {
-    const auto wait = find(order.wait);
-    wait && (order.role == AbortOrder::Role::waiting ? table_.abort(order.victim, order.incident, wait->number)
-                                                     : abort_holder(order, *wait))
-        ? answer.done()
-        : answer.stale();
+    const auto waits = find(order.wait);
+    const bool done =
+        order.role == AbortOrder::Role::waiting
+            ? stand(waits) && table_.abort(order.victim, order.incident, waits.front().number)
+            : std::any_of(waits.begin(), waits.end(), [&](const TableWait& wait) { return abort_holder(order, wait); });
+    done ? answer.done() : answer.stale();
   }
 
   void carry_out(const ReorderOrder& order, const AbortAnswer& answer) {
-    const auto wait = find(order.wait);
-    wait&& table_.advance(wait->resource, wait->number, order.ahead_of) ? answer.done() : answer.stale();
+    const auto waits = find(order.wait);
+    waits.size() == 1 && table_.advance(waits.front().resource, waits.front().number, order.ahead_of) ? answer.done()
+                                                                                                      : answer.stale();
   }
 
-  bool abort_holder(const AbortOrder& order, const agent::TableReporter::TableWait& wait) {
+  bool abort_holder(const AbortOrder& order, const TableWait& wait) {
     for (const BlockerView& blocker : table_.blockers(wait.resource, wait.number)) {
       if (blocker.txn != order.victim) continue;
       return blocker.kind == Kind::hard
@@ -77,12 +89,9 @@ class TableAgent::Impl final : private WaitObserver, private agent::ReportSink {
     return false;
   }
 
-  /// The end of a wait may be on its way here still, in the hands of another thread: only the table knows what stands now.
   void look_again(const std::vector<WaitHandle>& waits, const ConfirmAnswer& answer) {
-    for (const WaitHandle handle : waits) {
-      const auto wait = find(handle);
-      if (wait && !table_.waits(wait->resource, wait->number)) agent_->end_wait(handle);
-    }
+    for (const WaitHandle handle : waits)
+      if (const auto known = find(handle); !known.empty() && !stand(known)) agent_->end_wait(handle);
     answer.ready();
   }
 
@@ -119,6 +128,12 @@ class TableAgent::Impl final : private WaitObserver, private agent::ReportSink {
   std::optional<WaitHandle> begin_wait(Wait wait) override {
     const auto handle = agent_->begin_wait(std::move(wait));
     return handle ? std::optional(*handle) : std::nullopt;
+  }
+  [[nodiscard]] std::chrono::microseconds clock() const override {
+    return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch());
+  }
+  bool set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers, std::uint32_t need) override {
+    return agent_->set_blockers(wait, blockers, need).has_value();
   }
   void end_wait(WaitHandle wait) override { agent_->end_wait(wait); }
   std::optional<GroupHandle> begin_group(std::string resource, std::string mode, Kind kind) override {

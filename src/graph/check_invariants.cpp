@@ -18,9 +18,17 @@ std::string WaitForGraph::check_invariants() const {
     if (!alive(v)) continue;
     ++vertices;
     if (auto wrong = is_group(v) ? check_group(v) : check_vertex(v); !wrong.empty()) return wrong;
-    const auto out = out_edges(v);
-    if (only_target(v) != (out.size() == 1 ? target(out[0]) : no_slot))
-      return "vertex " + std::to_string(v) + " has a wrong only target";
+    const auto link = [](std::span<const EdgeSlot> list, auto end) {
+      return list.empty() ? no_slot : list.size() == 1 ? end(list[0]) : several;
+    };
+    if (links(v).target != link(out_edges(v), [this](EdgeSlot e) { return target(e); }))
+      return "vertex " + std::to_string(v) + " has a wrong link to whom it waits for";
+    if (links(v).source != link(in_edges(v), [this](EdgeSlot e) { return source(e); }))
+      return "vertex " + std::to_string(v) + " has a wrong link to who waits for it";
+    if (const auto in = in_edges(v); in.size() > 1)
+      for (std::size_t i = 0; i < in.size(); ++i)
+        if (links(v).in.partners()[i] != source(in[i]))
+          return "vertex " + std::to_string(v) + " has a wrong source of an in-edge";
   }
   if (vertices != vertex_count() || vertices != txns_.size() + groups_.size())
     return std::to_string(vertices) + " living vertices, but " + std::to_string(vertex_count()) + " slots in use and " +

@@ -14,25 +14,40 @@ namespace gordian::graph {
 template <class T>
 class Chunks {
  public:
+  Chunks() = default;
+  Chunks(Chunks&& other) noexcept : chunks_(std::move(other.chunks_)), size_(std::exchange(other.size_, 0)) {}
+  Chunks& operator=(Chunks&& other) noexcept {
+    std::swap(chunks_, other.chunks_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  Chunks(const Chunks&) = delete;
+  Chunks& operator=(const Chunks&) = delete;
+  ~Chunks() {
+    for (std::uint32_t place = 0; place < size_; ++place) std::destroy_at(&(*this)[place]);
+  }
+
   template <class... Fields>
   void emplace_back(Fields&&... fields) {
-    if (size_ % chunk_size == 0) {
-      chunks_.emplace_back();
-      chunks_.back().reserve(chunk_size);
-    }
-    chunks_.back().emplace_back(std::forward<Fields>(fields)...);
+    if (size_ / chunk_size == chunks_.size()) chunks_.push_back(std::make_unique_for_overwrite<Chunk>());
+    std::construct_at(&(*this)[size_], std::forward<Fields>(fields)...);
     ++size_;
   }
-  [[nodiscard]] T& operator[](std::uint32_t place) { return chunks_[place / chunk_size][place % chunk_size]; }
+  [[nodiscard]] T& operator[](std::uint32_t place) {
+    return reinterpret_cast<T*>(chunks_[place / chunk_size]->bytes)[place % chunk_size];
+  }
   [[nodiscard]] const T& operator[](std::uint32_t place) const {
-    return chunks_[place / chunk_size][place % chunk_size];
+    return reinterpret_cast<const T*>(chunks_[place / chunk_size]->bytes)[place % chunk_size];
   }
   [[nodiscard]] std::uint32_t size() const { return size_; }
   void clear() { *this = Chunks(); }
 
  private:
   static constexpr std::uint32_t chunk_size = 1024;
-  std::vector<std::vector<T>> chunks_;
+  struct Chunk {
+    alignas(T) std::byte bytes[chunk_size * sizeof(T)];
+  };
+  std::vector<std::unique_ptr<Chunk>> chunks_;  ///< a pointer each: where an element lies is one look away
   std::uint32_t size_ = 0;
 };
 

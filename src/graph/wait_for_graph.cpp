@@ -1,26 +1,46 @@
 // The wait-for graph's changes. What can go wrong between its lists is checked in check_invariants.cpp.
 #include "graph/wait_for_graph.hpp"
 
+#include <absl/container/inlined_vector.h>
+
 #include <algorithm>
+#include <array>
 #include <cassert>
 
 namespace gordian::graph {
 
-WaitForGraph::WaitForGraph(Limits limits) : limits_(limits), txns_(0, TxnHash{&vertices_}, SameTxn{&ids_}) {}
+WaitForGraph::WaitForGraph(Limits limits) : limits_(limits), txns_(0, TxnHash{&vertices_}, SameTxn{&vertices_}) {}
 
 tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_wait(WaitRef ref, const TxnId& waiter,
                                                               std::span<const TxnId> blockers,
                                                               std::span<const std::uint64_t> groups) {
-  if (blockers.size() == 1 && groups.empty())
-    if (const auto wait = begin_simple_wait(ref, waiter, blockers[0])) return *wait;
-  std::vector<Blocker> hard;
-  hard.reserve(blockers.size());
-  for (const auto& blocker : blockers) hard.push_back({blocker});
-  return begin_wait(ref, waiter, hard, groups);
+  return begin_named(ref, waiter, blockers, groups, need_all, [&](const TxnId& txn) { return HeldBlocker{hold(txn)}; });
 }
 
 tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_wait(WaitRef ref, const TxnId& waiter,
                                                               std::span<const Blocker> blockers,
+                                                              std::span<const std::uint64_t> groups,
+                                                              std::uint32_t need) {
+  return begin_named(ref, waiter, blockers, groups, need, [&](const Blocker& blocker) {
+    return HeldBlocker{hold(blocker.txn), blocker.kind};
+  });
+}
+
+tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_named(WaitRef ref, const TxnId& waiter, auto blockers,
+                                                               std::span<const std::uint64_t> groups,
+                                                               std::uint32_t need, auto held_of) {
+  const auto held_waiter = hold(waiter);
+  absl::InlinedVector<HeldBlocker, 2> held;
+  held.reserve(blockers.size());
+  for (const auto& blocker : blockers) held.push_back(held_of(blocker));
+  auto begun = begin_wait(ref, held_waiter, held, groups, need);
+  for (const auto& blocker : held) let_go(blocker.txn);
+  let_go(held_waiter);
+  return begun;
+}
+
+tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_wait(WaitRef ref, Vertex waiter,
+                                                              std::span<const HeldBlocker> blockers,
                                                               std::span<const std::uint64_t> groups,
                                                               std::uint32_t need) {
   if (blockers.size() == 1 && groups.empty() && blockers[0].kind == Kind::hard && need != 0)
@@ -28,12 +48,14 @@ tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_wait(WaitRef ref, const
   const auto make_unique = [](auto& list, auto equal) {
     list.erase(std::unique(list.begin(), list.end(), equal), list.end());
   };
-  std::vector<const Blocker*> wanted;
+  std::vector<HeldBlocker> wanted;
   wanted.reserve(blockers.size());
   for (const auto& blocker : blockers)
-    if (blocker.txn != waiter) wanted.push_back(&blocker);
-  std::ranges::sort(wanted, [](const Blocker* a, const Blocker* b) { return *a < *b; });  // the firmest kind first
-  make_unique(wanted, [](auto* a, auto* b) { return a->txn == b->txn; });
+    if (blocker.txn != waiter) wanted.push_back(blocker);
+  std::ranges::sort(wanted, [this](const HeldBlocker& a, const HeldBlocker& b) {  // the firmest kind first
+    return a.txn == b.txn ? a.kind < b.kind : txn(a.txn) < txn(b.txn);
+  });
+  make_unique(wanted, [](const auto& a, const auto& b) { return a.txn == b.txn; });
   std::vector<Vertex> wanted_groups;
   for (const auto number : groups)
     if (const auto group = find_group({ref.site, number})) wanted_groups.push_back(*group);
@@ -46,11 +68,11 @@ tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_wait(WaitRef ref, const
   if (edge_count() - old_edges + wanted.size() + wanted_groups.size() > limits_.edges)
     return tl::unexpected(LimitReached{"edges", limits_.edges});
 
-  if (standing && txn(this->waiter(*standing)) != waiter) {
+  if (standing && this->waiter(*standing) != waiter) {
     drop_wait(*standing);
     standing.reset();
   }
-  const auto slot = standing ? *standing : add_wait(ref, waiter);
+  const auto slot = standing ? *standing : *add_wait(ref, waiter);
   waits_[slot].reported = ++steps_;
   set_blockers(slot, wanted, wanted_groups);
   set_need(slot, need < edges(slot).size() ? need : need_all);
@@ -58,18 +80,17 @@ tl::expected<WaitSlot, LimitReached> WaitForGraph::begin_wait(WaitRef ref, const
 }
 
 /// What nearly every wait is: new, for one transaction that holds the lock. Nothing is done where it is not that simple.
-std::optional<WaitSlot> WaitForGraph::begin_simple_wait(WaitRef ref, const TxnId& waiter, const TxnId& blocker) {
+std::optional<WaitSlot> WaitForGraph::begin_simple_wait(WaitRef ref, Vertex waiter, Vertex blocker) {
   if (waiter == blocker || wait_count() >= limits_.waits || edge_count() >= limits_.edges) return std::nullopt;
-  auto& here = waits_at(ref.site);
-  if (here.contains(Sequence{ref.sequence})) return std::nullopt;
   const auto slot = add_wait(ref, waiter);
-  waits_[slot].reported = ++steps_;
-  add_edge(this->waiter(slot), vertex_for(blocker), slot);
+  if (!slot) return std::nullopt;
+  waits_[*slot].reported = ++steps_;
+  add_edge(waiter, blocker, *slot);
   return slot;
 }
 
 // New edges come before old ones go: no vertex that stays in use is given up in between.
-void WaitForGraph::set_blockers(WaitSlot w, std::span<const Blocker* const> sorted,
+void WaitForGraph::set_blockers(WaitSlot w, std::span<const HeldBlocker> sorted,
                                 std::span<const Vertex> sorted_groups) {
   std::vector<bool> kept(sorted.size(), false);
   std::vector<bool> kept_groups(sorted_groups.size(), false);
@@ -85,18 +106,17 @@ void WaitForGraph::set_blockers(WaitSlot w, std::span<const Blocker* const> sort
       }
       continue;
     }
-    const auto& blocker = txn(target(e));
-    const auto at =
-        std::ranges::lower_bound(sorted, blocker, {}, [](const Blocker* b) -> const TxnId& { return b->txn; });
-    if (at != sorted.end() && (*at)->txn == blocker) {
+    const auto name_of = [this](const HeldBlocker& b) -> const TxnId& { return txn(b.txn); };
+    const auto at = std::ranges::lower_bound(sorted, txn(target(e)), {}, name_of);
+    if (at != sorted.end() && at->txn == target(e)) {
       kept[static_cast<std::size_t>(at - sorted.begin())] = true;
-      set_kind(e, (*at)->kind);
+      set_kind(e, at->kind);
     } else {
       leaving.push_back(e);
     }
   }
   for (std::size_t i = 0; i < sorted.size(); ++i)
-    if (!kept[i]) add_edge(waiter(w), vertex_for(sorted[i]->txn), w, sorted[i]->kind);
+    if (!kept[i]) add_edge(waiter(w), sorted[i].txn, w, sorted[i].kind);
   for (std::size_t i = 0; i < sorted_groups.size(); ++i)
     if (!kept_groups[i]) add_edge(waiter(w), sorted_groups[i], w, groups_.at(sorted_groups[i]).kind);
   for (const auto e : leaving) drop_edge(e);
@@ -116,8 +136,9 @@ std::size_t WaitForGraph::remove_txn(const TxnId& txn) {
   auto& vertex = vertices_[*found];
   const auto removed = vertex.waits.size();
   while (!vertex.waits.empty()) drop_wait(vertex.waits.back());
-  while (!vertex.in.empty()) {
-    const auto e = vertex.in.back();
+  auto& in = links_[*found].in;
+  while (!in.empty()) {
+    const auto e = in.back();
     const auto w = edges_[e].wait;
     if (w != membership && need(w) != need_all && need(w) > 0) set_need(w, need(w) - 1);
     drop_edge(e);
@@ -130,7 +151,7 @@ tl::expected<Vertex, LimitReached> WaitForGraph::begin_group(GroupRef group, Kin
   if (groups_.size() >= limits_.groups) return tl::unexpected(LimitReached{"groups", limits_.groups});
   if (site_groups_.size() <= group.site) site_groups_.resize(group.site + 1);
   static const TxnId nobody("(group)");
-  const auto v = take_vertex(nobody);
+  const auto v = take_vertex(nobody, 0);
   vertices_[v].is_group = 1;
   groups_.emplace(v, GroupData{group, kind});
   site_groups_[group.site].emplace(group.number, v);
@@ -146,7 +167,8 @@ bool WaitForGraph::end_group(GroupRef group) {
 
 void WaitForGraph::drop_group(Vertex v) {
   auto& vertex = vertices_[v];
-  while (!vertex.in.empty()) drop_edge(vertex.in.back());
+  auto& in = links_[v].in;
+  while (!in.empty()) drop_edge(in.back());
   while (!vertex.out.empty()) drop_edge(vertex.out.back());
   const auto group = groups_.at(v).ref;
   site_groups_[group.site].erase(group.number);
@@ -159,7 +181,7 @@ tl::expected<bool, LimitReached> WaitForGraph::join(GroupRef group, const TxnId&
   const auto g = *find_group(group);
   if (const auto known = find_txn(txn); known && is_member(g, *known)) return false;
   if (edge_count() >= limits_.edges) return tl::unexpected(LimitReached{"edges", limits_.edges});
-  const auto member = vertex_for(txn);
+  const auto member = vertex_for(Name(txn), txn);
   members_.emplace(member_key(g, member), add_edge(g, member, membership));
   return true;
 }
@@ -201,7 +223,7 @@ void WaitForGraph::clear() {
   waits_.clear();
   edges_.clear();
   vertices_.clear();
-  ids_.clear();
+  links_.clear();
 }
 
 std::optional<WaitSlot> WaitForGraph::find_wait(WaitRef ref) const {
@@ -239,23 +261,14 @@ bool WaitForGraph::waits_for(WaitSlot w, const TxnId& blocker) const {
   return std::ranges::any_of(edges(w), [&](EdgeSlot e) { return target(e) == *v || is_member(target(e), *v); });
 }
 
-Vertex WaitForGraph::take_vertex(const TxnId& id) {
-  const auto v = vertices_.take();
-  if (v == ids_.size()) {
-    ids_.emplace_back(id);
-  } else {
-    ids_[v] = id;
-  }
+Vertex WaitForGraph::take_vertex(const TxnId& id, std::uint32_t hash) {
+  const auto v = vertices_.take(id, hash);
+  if (v == links_.size()) links_.emplace_back();  // of a dead vertex nothing is left: it has no edges
   return v;
 }
 
-Vertex WaitForGraph::vertex_for(const TxnId& txn) {
-  const Name name(txn);
-  return *txns_.lazy_emplace(name, [&](const auto& make) {
-    const auto v = take_vertex(txn);
-    vertices_[v].hash = name.hash & 0x7fffffffU;
-    make(v);
-  });
+Vertex WaitForGraph::vertex_for(const Name& name, const TxnId& txn) {
+  return *txns_.lazy_emplace(name, [&](const auto& make) { make(take_vertex(txn, name.hash)); });
 }
 
 void WaitForGraph::drop_vertex_if_unused(Vertex v) {
@@ -264,17 +277,31 @@ void WaitForGraph::drop_vertex_if_unused(Vertex v) {
   vertices_.give_back(v);
 }
 
+Vertex WaitForGraph::hold(const TxnId& txn) {
+  const auto v = vertex_for(Name(txn), txn);
+  ++vertices_[v].held;
+  return v;
+}
+
+void WaitForGraph::let_go(Vertex txn) {
+  --vertices_[txn].held;
+  drop_vertex_if_unused(txn);
+}
+
 WaitForGraph::SiteWaits& WaitForGraph::waits_at(SiteSlot site) {
   while (sites_.size() <= site) sites_.emplace_back(0, SequenceHash{&waits_}, SameSequence{&waits_});
   return sites_[site];
 }
 
-WaitSlot WaitForGraph::add_wait(WaitRef ref, const TxnId& waiter) {
-  const auto v = vertex_for(waiter);
-  const auto w = waits_.take(ref, v);
-  waits_[w].place_in_waits = vertices_[v].waits.append(w);
-  waits_at(ref.site).insert(w);
-  return w;
+/// None if it stands already.
+std::optional<WaitSlot> WaitForGraph::add_wait(WaitRef ref, Vertex waiter) {
+  std::optional<WaitSlot> added;
+  waits_at(ref.site).lazy_emplace(Sequence{ref.sequence}, [&](const auto& make) {
+    added = waits_.take(ref, waiter);
+    make(*added);
+  });
+  if (added) waits_[*added].place_in_waits = vertices_[waiter].waits.append(*added);
+  return added;
 }
 
 void WaitForGraph::drop_wait(WaitSlot w) {
@@ -282,10 +309,8 @@ void WaitForGraph::drop_wait(WaitSlot w) {
   while (!wait.edges.empty()) drop_edge(wait.edges.back());
   set_need(w, need_all);
   auto& list = vertices_[wait.waiter].waits;
-  const auto last = list.back();
-  list.set(wait.place_in_waits, last);
-  waits_[last].place_in_waits = wait.place_in_waits;
-  list.pop_back();
+  if (!list.single()) waits_[list.back()].place_in_waits = wait.place_in_waits;
+  list.remove(wait.place_in_waits);
   sites_[wait.site].erase(w);
   drop_vertex_if_unused(wait.waiter);
   wait.waiter = no_slot;
@@ -310,10 +335,13 @@ EdgeSlot WaitForGraph::add_edge(Vertex from, Vertex to, WaitSlot w, Kind kind) {
   const auto e = edges_.take(from, to, w, Kind::hard);
   set_kind(e, kind);
   auto& edge = edges_[e];
-  edge.place_in_out = vertices_[from].out.append(e);
-  edge.place_in_in = vertices_[to].in.append(e);
+  auto& out = vertices_[from].out;
+  edge.place_in_out = out.append(e);
+  links_[from].target = out.single() ? to : several;
+  auto& ends = links_[to];
+  edge.place_in_in = ends.in.append(e, from, ends.source);
+  ends.source = ends.in.single() ? from : several;
   if (w != membership) edge.place_in_wait = waits_[w].edges.append(e) & 0x3fffffffU;
-  out_changed(from);
   return e;
 }
 
@@ -323,31 +351,28 @@ void WaitForGraph::drop_edge(EdgeSlot e) {
   auto& edge = edges_[e];
   // The last one of each list takes the place that becomes free.
   auto& out = vertices_[edge.source].out;
-  edges_[out.back()].place_in_out = edge.place_in_out;
-  out.set(edge.place_in_out, out.back());
-  out.pop_back();
-  out_changed(edge.source);
-  auto& in = vertices_[edge.target].in;
-  edges_[in.back()].place_in_in = edge.place_in_in;
-  in.set(edge.place_in_in, in.back());
-  in.pop_back();
+  if (!out.single()) edges_[out.back()].place_in_out = edge.place_in_out;
+  out.remove(edge.place_in_out);
+  links_[edge.source].target = out.empty() ? no_slot : out.single() ? target(out[0]) : several;
+  auto& ends = links_[edge.target];
+  if (!ends.in.single()) edges_[ends.in.back()].place_in_in = edge.place_in_in;
+  if (ends.in.single()) {
+    ends.source = no_slot;
+  } else if (ends.in.size() == 2) {
+    ends.source = ends.in.partners()[1 - edge.place_in_in];
+  }
+  ends.in.remove(edge.place_in_in);
   if (edge.wait == membership) {
     members_.erase(member_key(edge.source, edge.target));
   } else {
     auto& of_wait = waits_[edge.wait].edges;
-    edges_[of_wait.back()].place_in_wait = edge.place_in_wait;
-    of_wait.set(edge.place_in_wait, of_wait.back());
-    of_wait.pop_back();
+    if (!of_wait.single()) edges_[of_wait.back()].place_in_wait = edge.place_in_wait;
+    of_wait.remove(edge.place_in_wait);
   }
   drop_vertex_if_unused(edge.target);
   set_kind(e, Kind::hard);
   edge.wait = no_slot;
   edges_.give_back(e);
-}
-
-void WaitForGraph::out_changed(Vertex v) {
-  auto& vertex = vertices_[v];
-  vertex.only_target = vertex.out.single() ? target(vertex.out[0]) : no_slot;
 }
 
 }  // namespace gordian::graph

@@ -13,8 +13,9 @@
 //
 // Not thread-safe: a coordinator owns one and uses it from its reactor thread.
 // Cost: adding or removing an edge O(1) amortised; removing a wait, a transaction or a group O(its edges), a site O(its waits).
-// Memory: about 150 bytes for a wait with one blocker, its waiter's vertex included (ids up to 15 bytes; longer ones add
-// their length); 24 to 40 for each further edge, 60 for each member of a group.
+// Memory: about 165 bytes for a wait with one blocker, its waiter's vertex included (ids up to 15 bytes; longer ones add
+// their length); 28 to 50 for each further edge, 60 for each member of a group. What lies together is what is used together:
+// a vertex is one cache line, and what a walk reads of it is sixteen bytes in a table of their own.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
@@ -48,6 +49,8 @@ using WaitSlot = std::uint32_t;
 using SiteSlot = std::uint32_t;
 
 inline constexpr std::uint32_t no_slot = std::numeric_limits<std::uint32_t>::max();
+/// In Links: more than one edge.
+inline constexpr Vertex several = no_slot - 1;
 /// Of a wait: it goes on when all of its blockers and groups have ended.
 inline constexpr std::uint32_t need_all = std::numeric_limits<std::uint32_t>::max();
 
@@ -67,6 +70,19 @@ struct GroupRef {
 
   friend bool operator==(const GroupRef&, const GroupRef&) = default;
   friend auto operator<=>(const GroupRef&, const GroupRef&) = default;
+};
+
+/// All that a walk reads of a vertex, in a table of its own: the smaller it is, the more of it lies in the cache.
+struct Links {
+  EdgeList in;              ///< edges, and where they come from
+  Vertex target = no_slot;  ///< where the only out-edge leads; no_slot if there is none, or `several`
+  Vertex source = no_slot;  ///< where the only in-edge comes from, likewise
+};
+
+/// A blocker that was looked up.
+struct HeldBlocker {
+  Vertex txn;
+  Kind kind = Kind::hard;
 };
 
 struct Limits {
@@ -102,9 +118,26 @@ class WaitForGraph {
   tl::expected<WaitSlot, LimitReached> begin_wait(WaitRef ref, const TxnId& waiter, std::span<const TxnId> blockers,
                                                   std::span<const std::uint64_t> groups = {});
 
+  /// The same between transactions that the caller holds: without a look-up by name.
+  tl::expected<WaitSlot, LimitReached> begin_wait(WaitRef ref, Vertex waiter, std::span<const HeldBlocker> blockers,
+                                                  std::span<const std::uint64_t> groups = {},
+                                                  std::uint32_t need = need_all);
+
   /// Ends the wait; false if there is none.
   bool end_wait(WaitRef ref);
   void end_wait(WaitSlot w) { drop_wait(w); }
+
+  /// Looks the transaction up, for one who will name it again: until it is let go as often as it was held, its vertex stays,
+  /// with waits or without. Cost: O(1).
+  [[nodiscard]] Vertex hold(const TxnId& txn);
+  void let_go(Vertex txn);
+
+  // Many at once. What one step needs lies in half a dozen places, each known from the one before, and the processor would
+  // wait for every one of them; of some dozens of steps it can fetch them side by side.
+  /// Appends the vertices to `held`, in the same order.
+  void hold(std::span<const TxnId* const> txns, std::vector<Vertex>& held);
+  /// Appends the waits to `found`, in the same order, no_slot for one that does not stand; what ending them needs is on its way.
+  void find_waits(std::span<const WaitRef> refs, std::vector<WaitSlot>& found) const;
   /// The transaction ended everywhere: its waits vanish, it blocks nobody and is a member of nothing; a wait that needs some
   /// of several needs one less. Returns the number of waits removed.
   std::size_t remove_txn(const TxnId& txn);
@@ -124,6 +157,11 @@ class WaitForGraph {
   void clear();
 
   [[nodiscard]] std::optional<WaitSlot> find_wait(WaitRef ref) const;
+  /// `hint`: where it was found before, perhaps: nothing is looked up if it is there still. May be no_slot.
+  [[nodiscard]] std::optional<WaitSlot> find_wait(WaitRef ref, WaitSlot hint) const {
+    if (hint < waits_.capacity() && waiter(hint) != no_slot && this->ref(hint) == ref) return hint;
+    return find_wait(ref);
+  }
   /// Of the site's waits, sorted. Cost: O(n log n).
   [[nodiscard]] std::vector<std::uint64_t> sequences(SiteSlot site) const;
   [[nodiscard]] std::optional<Vertex> find_txn(const TxnId& txn) const;
@@ -134,7 +172,7 @@ class WaitForGraph {
   [[nodiscard]] GroupRef group(Vertex v) const { return groups_.at(v).ref; }
   [[nodiscard]] bool is_member(Vertex group, Vertex txn) const { return members_.contains(member_key(group, txn)); }
   /// Of a transaction.
-  [[nodiscard]] const TxnId& txn(Vertex v) const { return ids_[v]; }
+  [[nodiscard]] const TxnId& txn(Vertex v) const { return vertices_[v].id; }
   [[nodiscard]] WaitRef ref(WaitSlot w) const { return {waits_[w].site, waits_[w].sequence}; }
   [[nodiscard]] Vertex waiter(WaitSlot w) const { return waits_[w].waiter; }
   /// When the wait was begun or last replaced, counted in this graph's own steps: a larger number is later.
@@ -154,13 +192,13 @@ class WaitForGraph {
   /// An edge to a group has the group's kind; one from a group is hard.
   [[nodiscard]] Kind kind(EdgeSlot e) const { return static_cast<Kind>(edges_[e].kind); }
   [[nodiscard]] std::span<const EdgeSlot> out_edges(Vertex v) const { return vertices_[v].out; }
-  [[nodiscard]] std::span<const EdgeSlot> in_edges(Vertex v) const { return vertices_[v].in; }
-  /// Where the only out-edge leads: a walk along a chain reads nothing but vertices. no_slot if there is none, or several.
-  [[nodiscard]] Vertex only_target(Vertex v) const { return vertices_[v].only_target; }
+  [[nodiscard]] std::span<const EdgeSlot> in_edges(Vertex v) const { return links_[v].in; }
+  [[nodiscard]] const Links& links(Vertex v) const { return links_[v]; }
 
   /// For any number below vertex_capacity() or edge_capacity().
   [[nodiscard]] bool alive(Vertex v) const {
-    return !vertices_[v].waits.empty() || !vertices_[v].in.empty() || is_group(v);
+    const auto& vertex = vertices_[v];
+    return links_[v].source != no_slot || !vertex.waits.empty() || vertex.is_group != 0 || vertex.held != 0;
   }
   [[nodiscard]] bool edge_alive(EdgeSlot e) const { return edges_[e].wait != no_slot; }
   /// Transactions and groups.
@@ -184,13 +222,16 @@ class WaitForGraph {
   [[nodiscard]] std::string check_invariants() const;
 
  private:
-  struct VertexData {
+  // All that a change of a vertex touches lies in one cache line.
+  struct alignas(64) VertexData {
+    VertexData(const TxnId& txn, std::uint32_t hash_of_it) : hash(hash_of_it), id(txn) {}
+
     SlotList waits;
     SlotList out;
-    SlotList in;
-    Vertex only_target = no_slot;
+    std::uint32_t hash;  ///< of a transaction's id
     std::uint32_t is_group : 1 = 0;
-    std::uint32_t hash : 31 = 0;  ///< of a transaction's id
+    std::uint32_t held : 31 = 0;  ///< how often
+    TxnId id;                     ///< short ones lie here too
   };
   // An edge knows its place in each list that holds it, so that it leaves by swapping with the last one.
   struct EdgeData {
@@ -220,16 +261,25 @@ class WaitForGraph {
 
   // The indexes hold slots only; ids, their hashes and sequences are looked up where the slots keep them.
   struct Name {
-    explicit Name(const TxnId& txn) : id(txn.view()), hash(absl::Hash<std::string_view>{}(id)&0x7fffffffU) {}
+    Name() = default;
+    explicit Name(const TxnId& txn)
+        : id(txn.view()), hash(static_cast<std::uint32_t>(absl::Hash<std::string_view>{}(id))) {}
 
     std::string_view id;
-    std::uint32_t hash;
+    std::uint32_t hash = 0;
+  };
+  /// Equals nothing, but tells which slot it was compared with last: most likely the one that has this key, and what is
+  /// there was not read.
+  struct Candidate {
+    std::uint64_t key;  ///< a name's hash, or a sequence
+    std::uint32_t* seen;
   };
   struct TxnHash {
     using is_transparent = void;
     const SlotArray<VertexData>* vertices;
     [[nodiscard]] std::size_t operator()(Vertex v) const { return spread((*vertices)[v].hash); }
     [[nodiscard]] std::size_t operator()(const Name& name) const { return spread(name.hash); }
+    [[nodiscard]] std::size_t operator()(Candidate c) const { return spread(static_cast<std::uint32_t>(c.key)); }
     [[nodiscard]] static std::size_t spread(std::uint32_t hash) {
       const auto product = std::uint64_t{hash} * 0x9e3779b97f4a7c15ULL;
       return product ^ product >> 32U;
@@ -237,9 +287,10 @@ class WaitForGraph {
   };
   struct SameTxn {
     using is_transparent = void;
-    const Chunks<TxnId>* ids;
+    const SlotArray<VertexData>* vertices;
     [[nodiscard]] bool operator()(Vertex a, Vertex b) const { return a == b; }
-    [[nodiscard]] bool operator()(Vertex v, const Name& name) const { return (*ids)[v].view() == name.id; }
+    [[nodiscard]] bool operator()(Vertex v, const Name& name) const { return (*vertices)[v].id.view() == name.id; }
+    [[nodiscard]] bool operator()(Vertex v, Candidate c) const { return *c.seen = v, false; }
   };
   struct Sequence {
     std::uint64_t value;
@@ -249,12 +300,14 @@ class WaitForGraph {
     const SlotArray<WaitData>* waits;
     [[nodiscard]] std::size_t operator()(WaitSlot w) const { return (*this)(Sequence{(*waits)[w].sequence}); }
     [[nodiscard]] std::size_t operator()(Sequence s) const { return absl::Hash<std::uint64_t>{}(s.value); }
+    [[nodiscard]] std::size_t operator()(Candidate c) const { return (*this)(Sequence{c.key}); }
   };
   struct SameSequence {
     using is_transparent = void;
     const SlotArray<WaitData>* waits;
     [[nodiscard]] bool operator()(WaitSlot a, WaitSlot b) const { return a == b; }
     [[nodiscard]] bool operator()(WaitSlot w, Sequence s) const { return (*waits)[w].sequence == s.value; }
+    [[nodiscard]] bool operator()(WaitSlot w, Candidate c) const { return *c.seen = w, false; }
   };
   using SiteWaits = absl::flat_hash_set<WaitSlot, SequenceHash, SameSequence>;
   using SiteGroups = absl::flat_hash_map<std::uint64_t, Vertex>;
@@ -263,20 +316,22 @@ class WaitForGraph {
     return std::uint64_t{group} << 32U | std::uint64_t{txn};
   }
 
-  [[nodiscard]] std::optional<WaitSlot> begin_simple_wait(WaitRef ref, const TxnId& waiter, const TxnId& blocker);
-  [[nodiscard]] Vertex take_vertex(const TxnId& id);
-  [[nodiscard]] Vertex vertex_for(const TxnId& txn);
+  tl::expected<WaitSlot, LimitReached> begin_named(WaitRef ref, const TxnId& waiter, auto blockers,
+                                                   std::span<const std::uint64_t> groups, std::uint32_t need,
+                                                   auto held_of);
+  [[nodiscard]] std::optional<WaitSlot> begin_simple_wait(WaitRef ref, Vertex waiter, Vertex blocker);
+  [[nodiscard]] Vertex take_vertex(const TxnId& id, std::uint32_t hash);
+  [[nodiscard]] Vertex vertex_for(const Name& name, const TxnId& txn);
   [[nodiscard]] SiteWaits& waits_at(SiteSlot site);
   void drop_vertex_if_unused(Vertex v);
-  [[nodiscard]] WaitSlot add_wait(WaitRef ref, const TxnId& waiter);
+  [[nodiscard]] std::optional<WaitSlot> add_wait(WaitRef ref, Vertex waiter);
   void drop_wait(WaitSlot w);
   EdgeSlot add_edge(Vertex from, Vertex to, WaitSlot w, Kind kind = Kind::hard);
   void set_kind(EdgeSlot e, Kind kind);
   void set_need(WaitSlot w, std::uint32_t need);
   void drop_edge(EdgeSlot e);
   void drop_group(Vertex v);
-  void out_changed(Vertex v);
-  void set_blockers(WaitSlot w, std::span<const Blocker* const> sorted, std::span<const Vertex> sorted_groups);
+  void set_blockers(WaitSlot w, std::span<const HeldBlocker> sorted, std::span<const Vertex> sorted_groups);
   [[nodiscard]] std::string check_vertex(Vertex v) const;
   [[nodiscard]] std::string check_group(Vertex v) const;
   [[nodiscard]] std::string check_wait(WaitSlot w) const;
@@ -284,7 +339,7 @@ class WaitForGraph {
 
   Limits limits_;
   SlotArray<VertexData> vertices_;
-  Chunks<TxnId> ids_;  ///< by vertex
+  Chunks<Links> links_;  ///< by vertex
   SlotArray<EdgeData> edges_;
   SlotArray<WaitData> waits_;
   absl::flat_hash_set<Vertex, TxnHash, SameTxn> txns_;

@@ -150,6 +150,7 @@ void ClientCore::start_step(CallKey key, Call& call, Txn& txn, Micros now) {
 /// The transaction is known to the agent from now on; described, if there is something to say.
 void ClientCore::begin_at(Lease& lease, Txn& txn, Branch& branch, Micros now) {
   if (std::exchange(branch.begun, true)) return;
+  if (branch.first == 0) branch.first = lease.next_request;
   const auto& o = txn.options;
   if (o.priority == 0 && o.restarts == 0 && o.label.empty() && !o.strategy) return;
   post(lease,

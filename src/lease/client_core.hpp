@@ -208,6 +208,7 @@ class ClientCore {
   struct Branch {
     std::size_t agent;
     bool begun = false;
+    Number first = 0;  ///< the number of the first request there
     std::map<std::string, Hold, std::less<>> holds{};
     std::size_t changing = 0;  ///< of all holds
     std::vector<Number> deferred{};

@@ -118,7 +118,7 @@ void ClientCore::lapse(Lease& lease, const std::string& why, Micros now) {
   log(Level::info, "an idle lease at site " + site_name(lease.agent) + " ran out: " + why);
   for (const TxnKey key : session.txns)
     for (Branch& branch : txns_.at(key).branches)
-      if (branch.agent == lease.agent) branch.begun = false;
+      if (branch.agent == lease.agent) branch.begun = false, branch.first = 0;
   renumber(lease);
   if (lease.pending.empty()) erase(lease);
 }

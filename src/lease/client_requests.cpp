@@ -162,6 +162,10 @@ void ClientCore::on(Agent& agent, const wire::TxnAborted& message, Micros now) {
   if (lease == agent.leases.end() || key == ids_.end()) return;
   Txn& txn = txns_.at(key->second);
   if (txn.session != lease->second.session) return;
+  // A life of that name before this one ended with requests of smaller numbers; this one may not have come to the agent yet.
+  const auto branch = std::find_if(txn.branches.begin(), txn.branches.end(),
+                                   [&](const Branch& b) { return b.agent == lease->second.agent && b.first != 0; });
+  if (message.request != 0 && (branch == txn.branches.end() || message.request < branch->first)) return;
   LockError error{code_of(message.status), message.text, message.incident};
   // Of one transaction alone a lease is lost only by a reclaim; otherwise the whole session is over there.
   if (error.code == Code::lease_lost && lease->second.reclaims == 0) return lapse(lease->second, message.text, now);

@@ -125,6 +125,7 @@ class LockServer : private LockEvents {
     std::optional<LockError> doom;
     std::unordered_map<std::string, Hold> holds;
     bool described = false;
+    std::uint64_t request = 0;           ///< the largest number of a lock, begin or reclaim of it
     std::vector<std::uint64_t> waiting;  ///< its requests that wait, held back or in a queue
   };
   /// A request that may come again.
@@ -203,7 +204,8 @@ class LockServer : private LockEvents {
   /// The request waits from now on, or is asked for again after it was held back.
   Remembered& wait_for(Session& session, std::uint64_t request, Txn& txn, bool held_back);
   void finish_request(Session& session, std::uint64_t request, wire::LockReply reply);
-  [[nodiscard]] tl::expected<Txn*, LockError> txn_of(Session& session, const TxnId& id, std::optional<double> start,
+  [[nodiscard]] tl::expected<Txn*, LockError> txn_of(Session& session, const TxnId& id, std::uint64_t request,
+                                                     std::optional<double> start,
                                                      std::optional<Strategy> strategy = {});
   [[nodiscard]] Txn* find_txn(Session& session, const TxnId& id);
   tl::expected<void, LockError> undo_one(Txn& txn, const std::string& name);

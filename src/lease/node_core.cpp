@@ -72,14 +72,17 @@ void NodeCore::carry_out_orders() {
 
 void NodeCore::carry_out(const agent::AbortCall& call) {
   const AbortOrder& order = call.order;
-  auto wait = reporter_.find(order.wait);
+  auto waits = reporter_.find(order.wait);
 #ifdef GORDIAN_MUTATION_ABORT_CONDITION  // see agent/session.cpp
-  if (!wait) wait.emplace();
+  if (waits.empty()) waits.emplace_back();
 #endif
+  const auto hold_up = [&](const agent::TableReporter::TableWait& wait) {
+    return server_.abort_holding(order.victim, order.incident, wait.resource, wait.number, now_);
+  };
   const bool done =
-      wait && (order.role == AbortOrder::Role::waiting
-                   ? server_.abort_waiting(order.victim, order.incident, wait->number, now_)
-                   : server_.abort_holding(order.victim, order.incident, wait->resource, wait->number, now_));
+      order.role == AbortOrder::Role::waiting
+          ? !waits.empty() && server_.abort_waiting(order.victim, order.incident, waits.front().number, now_)
+          : std::any_of(waits.begin(), waits.end(), hold_up);
   notes_.push_back({Level::debug, "order to abort " + order.victim.str() + " for incident " + order.incident + ": " +
                                       (done ? "done" : "too late")});
   agent_.answer_abort(call.ticket, done ? wire::Aborted::Outcome::done : wire::Aborted::Outcome::stale,
@@ -88,8 +91,9 @@ void NodeCore::carry_out(const agent::AbortCall& call) {
 
 void NodeCore::carry_out(const agent::ReorderCall& call) {
   const ReorderOrder& order = call.order;
-  const auto wait = reporter_.find(order.wait);
-  const bool done = wait && server_.reorder(wait->resource, wait->number, order.ahead_of, now_);
+  const auto waits = reporter_.find(order.wait);  // one: those of a call for some of several are behind no queue
+  const bool done =
+      waits.size() == 1 && server_.reorder(waits.front().resource, waits.front().number, order.ahead_of, now_);
   notes_.push_back({Level::debug, "order to go ahead of " + order.ahead_of.str() + " for incident " + order.incident +
                                       ": " + (done ? "done" : "too late")});
   agent_.answer_reorder(call.ticket, done ? wire::Aborted::Outcome::done : wire::Aborted::Outcome::stale,
@@ -109,6 +113,12 @@ std::optional<WaitHandle> NodeCore::begin_wait(Wait wait) {
   if (handle) return *handle;
   complain(handle.error());
   return std::nullopt;
+}
+
+bool NodeCore::set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers, std::uint32_t need) {
+  const auto set = agent_.set_blockers(wait, blockers, need);
+  if (!set && set.error().code != AgentError::Code::unknown_wait) complain(set.error());
+  return set.has_value();
 }
 
 std::optional<GroupHandle> NodeCore::begin_group(std::string resource, std::string mode, Kind kind) {

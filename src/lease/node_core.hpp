@@ -48,6 +48,8 @@ class NodeCore : private agent::ReportSink {
 
  private:
   std::optional<WaitHandle> begin_wait(Wait wait) override;
+  [[nodiscard]] std::chrono::microseconds clock() const override { return std::chrono::microseconds(now_.steady_us); }
+  bool set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers, std::uint32_t need) override;
   void end_wait(WaitHandle wait) override { agent_.end_wait(wait); }
   std::optional<GroupHandle> begin_group(std::string resource, std::string mode, Kind kind) override;
   void join_group(GroupHandle group, const TxnId& txn) override { agent_.join_group(group, txn); }

@@ -63,14 +63,17 @@ LockServer::Txn* LockServer::find_txn(Session& session, const TxnId& id) {
   return it != txns_.end() && it->second.session == &session ? &it->second : nullptr;
 }
 
-/// The transaction of that name, which begins if there is none.
-tl::expected<LockServer::Txn*, LockError> LockServer::txn_of(Session& session, const TxnId& id,
+/// The transaction of that name, which begins if there is none. `request`: the number of the one that names it.
+tl::expected<LockServer::Txn*, LockError> LockServer::txn_of(Session& session, const TxnId& id, std::uint64_t request,
                                                              std::optional<double> start,
                                                              std::optional<Strategy> strategy) {
   const auto [it, fresh] = txns_.try_emplace(id);
   Txn& txn = it->second;
   if (!fresh) {
-    if (txn.session == &session) return &txn;
+    if (txn.session == &session) {
+      txn.request = std::max(txn.request, request);
+      return &txn;
+    }
     return tl::unexpected(error(Code::invalid, "transaction " + id.str() +
                                                    " belongs to another session at this agent; let one "
                                                    "session take its locks here, or give it another id"));
@@ -81,6 +84,7 @@ tl::expected<LockServer::Txn*, LockError> LockServer::txn_of(Session& session, c
                                                  " transactions, the limit of this agent; end some"));
   }
   txn.session = &session;
+  txn.request = request;
   txn.start = start.value_or(static_cast<double>(now_.unix_us));
   txn.handle =
       table_.begin({.id = id, .start = whole(txn.start), .strategy = strategy, .owner = session.id, .user = &txn});
@@ -94,8 +98,8 @@ void LockServer::doom(Txn& txn, const LockError& why) {
   if (options_.journal && !txn.holds.empty()) record(TxnGone{txn.handle->id()});
   counters_.locks -= txn.holds.size();
   txn.holds.clear();
-  send(txn.session->peer,
-       wire::TxnAborted{txn.session->id, txn.handle->id(), status_of(why.code), why.message, why.incident});
+  send(txn.session->peer, wire::TxnAborted{txn.session->id, txn.handle->id(), status_of(why.code), why.message,
+                                           why.incident, txn.request});
 }
 
 void LockServer::abort(Txn& txn, const LockError& why) {
@@ -270,7 +274,7 @@ void LockServer::on(Session& session, const wire::LockRequest& r) {
     return answer(session, r.id.request, LockStatus::invalid,
                   "a lock request names " + std::to_string(r.items.size()) +
                       " resources, expected at least one, and one for a path");
-  const auto txn = txn_of(session, r.txn, r.start);
+  const auto txn = txn_of(session, r.txn, r.id.request, r.start);
   if (!txn) return answer(session, r.id.request, txn.error());
   if ((*txn)->doom) return answer(session, r.id.request, *(*txn)->doom);
   constexpr std::uint64_t longest_us = 1ULL << 60;
@@ -393,7 +397,7 @@ void LockServer::on(Session& session, const wire::BeginRequest& r) {
   const auto strategy = strategy_of(r.strategy);
   if (!r.strategy.empty() && !strategy)
     return answer(session, r.id.request, LockStatus::invalid, "there is no strategy \"" + r.strategy + "\"");
-  const auto txn = txn_of(session, r.txn, r.start, strategy);
+  const auto txn = txn_of(session, r.txn, r.id.request, r.start, strategy);
   if (!txn) return answer(session, r.id.request, txn.error());
   (*txn)->priority = r.priority;
   (*txn)->restarts = r.restarts;

@@ -24,14 +24,23 @@ void LockServer::restore() {
     session.expires_us = lease_now_us() + r.ttl_us;
     leases_.push({session.expires_us, session.id});
   }
-  for (const HoldRecord& r : options_.found.holds) {
+  // The end of a hold is written after the grants that it made possible, and may be missing: of holds that conflict the newest
+  // stands, and the others are gone.
+  auto holds = options_.found.holds;
+  std::stable_sort(holds.begin(), holds.end(),
+                   [](const HoldRecord& one, const HoldRecord& other) { return other.fence < one.fence; });
+  std::vector<HoldGone> gone;
+  for (const HoldRecord& r : holds) {
     Session* session = find_session(r.session);
     const auto mode = table_.modes().find(r.mode);
     if (session == nullptr || !mode) continue;
-    const auto txn = txn_of(*session, r.txn, r.start);
+    const auto txn = txn_of(*session, r.txn, r.request, r.start);
     if (!txn) continue;
     const wire::HeldLock held{r.name, r.mode, r.count, {r.fence.epoch, r.fence.counter}};
-    if (!reclaim(**txn, held, r.request, r.item)) continue;
+    if (!reclaim(**txn, held, r.request, r.item)) {
+      gone.push_back({r.txn, r.name});
+      continue;
+    }
     (*txn)->holds.at(r.name).since_unix_us = r.since_unix_us;
     // The answer may have been lost with the server before.
     auto& known = session->requests[r.request];
@@ -42,6 +51,7 @@ void LockServer::restore() {
   }
   records_.clear();  // all of it is on disk already
   recorded_ = 0;
+  for (auto& over : gone) record(std::move(over));
 }
 
 void LockServer::hold_back(Session& session, Txn& txn, const wire::LockRequest& r, std::int64_t deadline_us) {
@@ -112,7 +122,7 @@ tl::expected<void, LockError> LockServer::reclaim(Txn& txn, const wire::HeldLock
 }
 
 void LockServer::on(Session& session, const wire::ReclaimRequest& r) {
-  const auto txn = txn_of(session, r.txn, r.start);
+  const auto txn = txn_of(session, r.txn, r.id.request, r.start);
   if (!txn) return answer(session, r.id.request, txn.error());
   Txn& it = **txn;
   if (it.doom) return answer(session, r.id.request, *it.doom);

@@ -135,7 +135,14 @@ void Client::new_work() {
     if (const auto at = workload_.engine_resources.find(place.site);
         at != workload_.engine_resources.end() && place.need == 0)
       place.resource = at->second[random_.below(at->second.size())];
-    if (work_->plan.empty() || workload_.ordered || !random_.chance(workload_.parallel_ppm)) work_->plan.emplace_back();
+    // A resource that one call of a transaction waits for is not asked for by another of its calls.
+    const auto overlaps = [&](const Lock& other) {
+      return other.place.site == place.site && (other.place.need != 0 || place.need != 0) &&
+             !around_.engines.contains(place.site);
+    };
+    const bool together = !work_->plan.empty() && !workload_.ordered && random_.chance(workload_.parallel_ppm);
+    if (!together || std::any_of(work_->plan.back().begin(), work_->plan.back().end(), overlaps))
+      work_->plan.emplace_back();
     work_->plan.back().push_back({std::move(place), random_.chance(workload_.shared_ppm) ? modes::S : modes::X});
   }
 }
@@ -179,8 +186,11 @@ void Client::lock_next() {
     }
     AcquireOptions options{.site = lock.place.site};
     if (wait_us_) options.wait = std::chrono::microseconds(*wait_us_);
-    const LockItem item{lock.place.resource, lock.mode};
-    calls_.push_back(core_->lock(*txn_, {&item, 1}, {.options = options}, now()));
+    std::vector<LockItem> items;
+    for (const auto& resource : lock.place.several) items.push_back({resource, lock.mode});
+    if (items.empty()) items.push_back({lock.place.resource, lock.mode});
+    const auto scheme = lock.place.need != 0 ? wire::LockRequest::Scheme::some : wire::LockRequest::Scheme::all;
+    calls_.push_back(core_->lock(*txn_, items, {scheme, lock.place.need, options}, now()));
   }
   ++next_;
 }
@@ -237,7 +247,8 @@ void Client::go_on_if_granted() {
 
 void Client::ask_engine(NodeId engine, const Workload::Place& place) {
   EngineRequest request{id(), attempts_.begun, *id_, work_->start, {place.resource}};
-  if (place.need != 0) request.resources = place.quorum, request.need = place.need;
+  if (place.need != 0) request.resources = place.several, request.need = place.need;
+  request.latch = place.need == 0 && workload_.latches && random_.below(2) == 0;
   ++engine_calls_;
   if (std::find(engines_used_.begin(), engines_used_.end(), engine) == engines_used_.end())
     engines_used_.push_back(engine);
@@ -318,9 +329,7 @@ void Client::end_attempt() {
   calls_.clear();
   user_abort_at_ = never;
   if (work_->given_up) work_.reset();
-  // An order to release what a victim holds names no life of it either: see docs/simulation.md.
-  const bool may_reuse = around_.engines.empty() && !around_.faults.reorder_lock_links;
-  reuse_ = random_.below(2) == 0 && may_reuse && work_ && !core_->lost(session_) ? id_ : std::nullopt;
+  reuse_ = random_.below(2) == 0 && work_ && !core_->lost(session_) ? id_ : std::nullopt;
   next_at(State::ending, never);
   end_call_ = core_->end(txn, now());
 }

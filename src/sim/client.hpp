@@ -36,11 +36,13 @@ struct Workload {
   struct Place {
     SiteId site;
     std::string resource;
-    std::vector<std::string> quorum{};  ///< at an engine: it goes on once `need` of these are free
+    std::vector<std::string>
+        several{};  ///< `need` of these: at a lock agent they are locked, at an engine they must be free
     std::uint32_t need = 0;
   };
   std::vector<Place> places;
   std::map<SiteId, std::vector<std::string>> engine_resources;  ///< a piece of work locks any one of an engine's
+  bool latches = false;                                         ///< half of the requests to engines take a latch first
   std::uint32_t locks_min = 2, locks_max = 4;                   ///< of a piece of work
   std::uint32_t shared_ppm = 150'000;
   std::uint32_t parallel_ppm = 150'000;  ///< a lock is asked for together with the one before it

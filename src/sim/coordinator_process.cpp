@@ -33,6 +33,7 @@ CoordinatorProcess::Counters CoordinatorProcess::counters() const {
   if (!coordinator_) return counters;
   const auto known = coordinator_->status(time()).counters;
   if (const auto it = known.find("candidates"); it != known.end()) counters.candidates += it->second;
+  if (const auto it = known.find("probe_initiations"); it != known.end()) counters.initiations += it->second;
   return counters;
 }
 
@@ -69,7 +70,10 @@ void CoordinatorProcess::work() {
 void CoordinatorProcess::talk_to_peers() {
   for (const auto& out : coordinator_->take_peer_outgoing()) {
     if (!std::holds_alternative<wire::PeerHello>(out.message.message)) {
-      ++counters_.messages;
+      const auto& message = out.message.message;
+      const bool chasing =
+          std::holds_alternative<wire::Probe>(message) || std::holds_alternative<wire::Suspect>(message);
+      ++(chasing ? counters_.chasing : counters_.messages);
       log([&] { return "-> " + around_.coordinator_names[out.member] + ": " + describe(out.message.message); });
     }
     send(around_.coordinators[out.member], wire::encode(wire::Request(out.message)));

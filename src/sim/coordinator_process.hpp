@@ -12,7 +12,10 @@ namespace gordian::sim {
 class CoordinatorProcess : public Process {
  public:
   struct Counters {
-    std::uint64_t messages = 0;  ///< to agents about deadlocks: confirmations, orders, resyncs
+    std::uint64_t messages =
+        0;  ///< about deadlocks: confirmations, orders, resyncs, reservations; not those that follow
+    std::uint64_t chasing = 0;      ///< probes and suspects
+    std::uint64_t initiations = 0;  ///< of probes
     std::uint64_t candidates = 0;
   };
   CoordinatorProcess(Surroundings& around, NodeId id, std::string name, Random random)

@@ -25,6 +25,7 @@ void EngineSite::crash() {
   core_.reset();
   links_.clear();
   holders_.clear();
+  latch_.reset();
   queue_.clear();
   disconnect();
   around_.observer.truth().report(id(), incarnation_, {});
@@ -36,7 +37,8 @@ void EngineSite::ask(EngineRequest request) {
   log([&] {
     std::string all = request.txn.str() + " asks for";
     for (const auto& resource : request.resources) all += " " + resource;
-    return all + (request.need == 0 ? "" : ", " + std::to_string(request.need) + " of them");
+    return all + (request.need == 0 ? "" : ", " + std::to_string(request.need) + " of them") +
+           (request.latch ? " and the latch" : "");
   });
   (void)core_->describe(request.txn, {.start = request.start});
   queue_.push_back({std::move(request), WaitHandle{}, {}, 0});
@@ -60,6 +62,7 @@ void EngineSite::client_gone(NodeId client) {
 
 void EngineSite::remove(const TxnId& txn) {
   std::erase_if(holders_, [&](const auto& entry) { return entry.second.txn == txn; });
+  if (latch_ && latch_->txn == txn) latch_.reset();
   for (auto& waiting : queue_)
     if (waiting.request.txn == txn) core_->end_wait(waiting.handle);
   std::erase_if(queue_, [&](const Waiting& waiting) { return waiting.request.txn == txn; });
@@ -73,10 +76,15 @@ bool EngineSite::is_free(const std::string& resource, const TxnId& txn) const {
   return holder == holders_.end() || holder->second.txn == txn;
 }
 
+bool EngineSite::wants_latch(const EngineRequest& request) const {
+  return request.latch && !(latch_ && latch_->txn == request.txn);
+}
+
 /// Of an exclusive lock: does the other request, which came before it, want that resource too? Whoever needs several of them
-/// at the same time would starve if others took them meanwhile.
-bool EngineSite::is_before(const EngineRequest& other, const EngineRequest& request) {
-  return other.txn != request.txn &&
+/// at the same time would starve if others took them meanwhile. Who waits for the latch is in line for nothing else.
+bool EngineSite::is_before(const EngineRequest& other, const EngineRequest& request) const {
+  if (other.txn == request.txn || wants_latch(other) != wants_latch(request)) return false;
+  return wants_latch(request) ||
          std::find(other.resources.begin(), other.resources.end(), request.resources.front()) != other.resources.end();
 }
 
@@ -85,7 +93,10 @@ std::pair<std::vector<Blocker>, std::uint32_t> EngineSite::blockers(std::size_t 
   const auto& request = queue_[place].request;
   std::vector<Blocker> found;
   std::uint32_t free = 0;
+  const bool latch = wants_latch(request);
+  if (latch && latch_) found.push_back({latch_->txn, Kind::dotted});
   for (const auto& resource : request.resources) {
+    if (latch) break;
     if (is_free(resource, request.txn)) {
       ++free;
     } else {
@@ -104,25 +115,41 @@ std::pair<std::vector<Blocker>, std::uint32_t> EngineSite::blockers(std::size_t 
   return {std::move(found), 0};
 }
 
-void EngineSite::settle(const std::string& order) {
-  for (bool again = true; std::exchange(again, false);) {
-    for (std::size_t place = 0; place < queue_.size(); ++place) {
-      if (!blockers(place).first.empty()) continue;
-      const auto granted = queue_[place];
-      if (granted.handle != WaitHandle{}) core_->end_wait(granted.handle);
-      queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(place));
-      const auto& request = granted.request;
-      if (request.need == 0) holders_.insert_or_assign(request.resources.front(), Holder{request.txn, request});
-      answer_(request, {});
-      again = true;
-      break;
+/// Whose transaction waits for nothing here any more gives the latch back, long before it ends.
+bool EngineSite::drop_latch() {
+  if (!latch_ ||
+      std::any_of(queue_.begin(), queue_.end(), [&](const Waiting& w) { return w.request.txn == latch_->txn; }))
+    return false;
+  latch_.reset();
+  return true;
+}
+
+bool EngineSite::advance() {
+  for (std::size_t place = 0; place < queue_.size(); ++place) {
+    if (!blockers(place).first.empty()) continue;
+    auto& waiting = queue_[place];
+    if (waiting.handle != WaitHandle{}) core_->end_wait(std::exchange(waiting.handle, WaitHandle{}));
+    const auto request = waiting.request;
+    if (wants_latch(request)) {
+      latch_ = Holder{request.txn, request};
+      return true;
     }
+    queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(place));
+    if (request.need == 0) holders_.insert_or_assign(request.resources.front(), Holder{request.txn, request});
+    answer_(request, {});
+    return true;
+  }
+  return false;
+}
+
+void EngineSite::settle(const std::string& order) {
+  while (drop_latch() || advance()) {
   }
   for (std::size_t place = 0; place < queue_.size(); ++place) {
     auto [now_blocked_by, need] = blockers(place);
     auto& waiting = queue_[place];
     if (waiting.handle == WaitHandle{}) {
-      const auto& resource = waiting.request.resources.front();
+      const std::string resource = wants_latch(waiting.request) ? "latch" : waiting.request.resources.front();
       const auto handle = core_->begin_wait({.waiter = waiting.request.txn,
                                              .blockers = now_blocked_by,
                                              .resource = resource,
@@ -146,7 +173,7 @@ void EngineSite::report(const std::string& order) {
   std::vector<TrueWait> waits;
   for (const auto& waiting : queue_) {
     const auto number = static_cast<std::uint64_t>(waiting.handle);
-    TrueWait wait{number, number, waiting.request.txn, waiting.request.resources.front(), waiting.need};
+    TrueWait wait{number, {number}, waiting.request.txn, waiting.request.resources.front(), waiting.need};
     for (const auto& blocker : waiting.blockers) wait.edges.push_back({blocker.txn, blocker.kind});
     waits.push_back(std::move(wait));
   }
@@ -185,11 +212,12 @@ void EngineSite::carry_out(NodeId, const agent::AbortCall& call) {
   std::optional<EngineRequest> request;
   if (at != queue_.end() && call.order.role == AbortOrder::Role::waiting && at->request.txn == victim) {
     request = at->request;
-  } else if (at != queue_.end() && call.order.role == AbortOrder::Role::holding) {
+  } else if (at != queue_.end() && call.order.role == AbortOrder::Role::holding &&
+             std::any_of(at->blockers.begin(), at->blockers.end(),
+                         [&](const Blocker& blocker) { return blocker.txn == victim; })) {
+    if (latch_ && latch_->txn == victim) request = latch_->request;
     for (const auto& [resource, holder] : holders_)
-      if (holder.txn == victim && std::any_of(at->blockers.begin(), at->blockers.end(),
-                                              [&](const Blocker& blocker) { return blocker.txn == victim; }))
-        request = holder.request;
+      if (holder.txn == victim) request = holder.request;
   }
   if (!request) return core_->answer_abort(call.ticket, Outcome::stale, "that wait is over");
   log([&] { return "aborts " + victim.str() + " for incident " + call.order.incident; });

@@ -1,5 +1,6 @@
 // An engine that reports its waits with explicit blockers, through the agent's core alone: exclusive locks with a queue (hard and
-// soft blockers), and requests that go on once some of several resources are free (any, k of n), taking none.
+// soft blockers); requests that go on once some of several resources are free (any, k of n), taking none; and a latch, which some
+// requests take first and give back when their transaction waits for nothing here any more (dotted blockers).
 //
 // Clients talk to it over connections that lose nothing but break with a crash. Not thread-safe, like everything here.
 #pragma once
@@ -23,6 +24,7 @@ struct EngineRequest {
   double start;
   std::vector<std::string> resources;
   std::uint32_t need = 0;  ///< 0: the one resource, exclusively; else: so many of them must be free
+  bool latch = false;      ///< takes the engine's latch before it queues for the resource
 };
 
 class EngineSite : public Process {
@@ -57,7 +59,11 @@ class EngineSite : public Process {
     TxnId txn;
     EngineRequest request;  ///< that was granted
   };
-  [[nodiscard]] static bool is_before(const EngineRequest& other, const EngineRequest& request);
+  [[nodiscard]] bool wants_latch(const EngineRequest& request) const;
+  [[nodiscard]] bool is_before(const EngineRequest& other, const EngineRequest& request) const;
+  /// One step forward for somebody, if there is one.
+  [[nodiscard]] bool advance();
+  [[nodiscard]] bool drop_latch();
   [[nodiscard]] bool is_free(const std::string& resource, const TxnId& txn) const;
   [[nodiscard]] std::pair<std::vector<Blocker>, std::uint32_t> blockers(std::size_t place) const;
   /// Grants what can be, and reports what still waits, and for whom.
@@ -74,6 +80,7 @@ class EngineSite : public Process {
   std::unique_ptr<agent::AgentRouter> core_;
   CoordinatorLinks links_;
   std::map<std::string, Holder> holders_;
+  std::optional<Holder> latch_;
   std::vector<Waiting> queue_;  ///< in the order in which they came
   std::optional<Observer::Order> order_;
   std::uint64_t messages_ = 0;

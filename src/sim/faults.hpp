@@ -20,8 +20,7 @@ struct Faults {
   std::uint32_t duplicate_ppm = 20'000;  ///< on in every world: duplicates must change nothing
   /// Messages that may overtake those before them, and duplicates that come later; without it a link keeps the order.
   std::uint32_t reorder_ppm = 0;
-  /// Lock links, too. The lock protocol counts on a connection that keeps the order, so a TxnAborted can be overtaken by the
-  /// next life of its transaction: such clients use no id twice.
+  /// Lock links, too, though the lock protocol counts on a connection that keeps the order.
   bool reorder_lock_links = false;
   std::uint32_t slow_ppm = 0;  ///< heavy tail: ten times the delay, doubled as often as a coin says so
 

@@ -157,20 +157,36 @@ void LockSite::answer_clients() {
 
 void LockSite::report(const std::string& order) {
   const auto& table = core_->server().table();
+  constexpr std::uint64_t calls_from = std::uint64_t{1} << 63;  // not among the numbers of waits
   std::vector<TrueWait> waits;
+  std::map<Ticket, TrueWait> calls;  // for some of several
+  std::map<Ticket, std::size_t> requests;
   std::map<std::pair<std::string, TxnId>, Fence> holding;
   for (const auto& resource : table.resources()) {
     check_holders(resource);
     for (const auto& holder : resource.holders) holding.emplace(std::pair(resource.key, holder.txn), holder.fence);
     for (const auto& waiter : resource.waiters) {
-      const auto handle = core_->reporter().reported_as(waiter.wait);
-      TrueWait wait{static_cast<std::uint64_t>(waiter.wait), handle ? static_cast<std::uint64_t>(*handle) : 0,
-                    waiter.txn, resource.key};
-      for (const auto& blocker : table.blockers(resource.key, waiter.wait))
-        wait.edges.push_back({blocker.txn, blocker.kind, blocker.since});
-      waits.push_back(std::move(wait));
+      const auto number = static_cast<std::uint64_t>(waiter.wait);
+      const auto call = core_->reporter().call_of(waiter.wait);
+      auto& wait = call ? calls
+                              .try_emplace(call->ticket, TrueWait{calls_from + static_cast<std::uint64_t>(call->ticket),
+                                                                  {},
+                                                                  waiter.txn,
+                                                                  "some of several"})
+                              .first->second
+                        : waits.emplace_back(TrueWait{number, {}, waiter.txn, resource.key});
+      wait.sequences.clear();
+      for (const auto handle : core_->reporter().reported_as(waiter.wait))
+        wait.sequences.push_back(static_cast<std::uint64_t>(handle));
+      const auto blockers = table.blockers(resource.key, waiter.wait);
+      for (const auto& blocker : blockers)
+        wait.edges.push_back({blocker.txn, blocker.kind, blocker.since, call ? number : 0});
+      // As many of those that wait must be granted as are more than may wait for good.
+      if (call && !blockers.empty() && ++requests[call->ticket] > call->spare) ++wait.need;
     }
   }
+  for (auto& [ticket, wait] : calls)
+    if (wait.need != 0) waits.push_back(std::move(wait));
   holding_ = std::move(holding);
   around_.observer.truth().report(id(), epoch_, waits, order);
 }

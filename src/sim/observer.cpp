@@ -67,27 +67,31 @@ void Observer::check_candidate(const coordinator::Incident& incident, const Know
 }
 
 void Observer::check_victims(const coordinator::Incident& incident, const Known& known, const std::string& name) {
-  std::map<const WaitLife*, ReducedWait> waits;
+  std::map<const WaitLife*, std::set<TxnNumber>> waits;  // with whom of the candidate they are for
   for (std::size_t i = 0; i < known.edges.size(); ++i) {
     const auto& edge = known.edges[i];
     const auto* wait = truth_.find(edge.site, edge.incarnation, edge.sequence);
-    const auto* life = edge_at(edge, known.found);
-    if (life == nullptr) return;  // a phantom: told already
-    auto& reduced = waits.try_emplace(wait, ReducedWait{wait->waiter, wait->site, 0, {}}).first->second;
-    if (!incident.edges[i].reordered) reduced.blockers.emplace_back(edge.blocker, life->kind);
-  }
-  // Blockers of a wait for some of several that the candidate leaves out are active: they will end.
-  for (auto& [wait, reduced] : waits) {
-    const auto need = wait->need_at(known.found);
-    if (need == 0) continue;
-    const auto all = std::count_if(wait->edges.begin(), wait->edges.end(), [&](const EdgeLife& edge) {
-      return edge.begin <= known.found && known.found <= edge.end;
-    });
-    const auto others = static_cast<std::uint32_t>(static_cast<std::size_t>(all) - reduced.blockers.size());
-    reduced.need = need > others ? need - others : 1;
+    if (edge_at(edge, known.found) == nullptr) return;  // a phantom: told already
+    auto& blockers = waits[wait];
+    if (!incident.edges[i].reordered) blockers.insert(edge.blocker);
   }
   std::vector<ReducedWait> candidate;
-  for (auto& [life, wait] : waits) candidate.push_back(std::move(wait));
+  for (const auto& [wait, blockers] : waits) {
+    auto& reduced = candidate.emplace_back(ReducedWait{wait->waiter, wait->site, wait->need_at(known.found), {}});
+    // Blockers that the candidate leaves out are active: they will end, and so will one of several that has no others.
+    std::set<std::uint64_t> others, left;
+    std::uint32_t alone = 0;
+    for (const auto& edge : wait->edges) {
+      if (edge.begin > known.found || known.found > edge.end) continue;
+      const bool named = blockers.contains(edge.blocker);
+      if (named) reduced.edges.push_back({edge.blocker, edge.kind, edge.alternative});
+      if (edge.alternative != 0) (named ? left : others).insert(edge.alternative);
+      alone += edge.alternative == 0 && !named ? 1 : 0;
+    }
+    std::erase_if(others, [&](std::uint64_t alternative) { return left.contains(alternative); });
+    const auto ending = alone + static_cast<std::uint32_t>(others.size());
+    if (reduced.need != 0) reduced.need = reduced.need > ending ? reduced.need - ending : 1;
+  }
   std::vector<TxnNumber> victims;
   for (const auto& victim : incident.victims) victims.push_back(truth_.number(victim));
   if (const auto left = reduce(candidate, victims); !left.empty())
@@ -191,10 +195,11 @@ void Observer::granted(const Held& held) {
           violated(4, names_[held.client] + " and " + names_[other.client] + " both believe to hold " + what);
     }
     if (grant.mode != modes::X) continue;
-    auto& newest = exclusive_[{grant.site, grant.name}];
-    if (grant.fence <= newest)
+    auto& newest = exclusive_.try_emplace({grant.site, grant.name}, Exclusive{{}, held.txn}).first->second;
+    const bool again = grant.fence == newest.fence && newest.txn == held.txn;  // by a call for some of several
+    if (grant.fence <= newest.fence && !again)
       violated(4, names_[held.client] + " was given " + what + " with a fence that is not new");
-    newest = grant.fence;
+    newest = {grant.fence, held.txn};
   }
 }
 

@@ -18,7 +18,8 @@
 //   hold what conflicts; fences grow. An error that tells a client of a deadlock is about this life of its transaction.
 // 5 Progress. A piece of work is restarted at most `restarts_max` times because of deadlocks; when faults stop, everything
 //   ends, and nothing is deadlocked or locked at rest (the world sees to that).
-// 6 Accounting. Attempts = commits + aborts by cause; an abort by deadlock has its incident; messages are within a bound.
+// 6 Accounting. Attempts = commits + aborts by cause; an abort by deadlock has its incident; messages are within a bound:
+//   probes and suspects one per edge and initiation (twice that, for coordinators know edges that have just ended), others per change.
 #pragma once
 
 #include <functional>
@@ -143,7 +144,11 @@ class Observer {
   std::map<TxnId, Micros> life_began_;
   std::map<TxnId, Micros> aborted_;  ///< when an order was carried out on it last
   HeldBy held_by_;
-  std::map<std::pair<SiteId, std::string>, Fence> exclusive_;  ///< fence of the newest exclusive grant
+  struct Exclusive {
+    Fence fence;
+    TxnId txn;
+  };
+  std::map<std::pair<SiteId, std::string>, Exclusive> exclusive_;  ///< the newest exclusive grant
   struct Trouble {
     unsigned now = 0;
     Micros last = 0;

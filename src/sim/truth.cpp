@@ -1,10 +1,33 @@
 #include "sim/truth.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <tuple>
 #include <utility>
 
 namespace gordian::sim {
+
+namespace {
+
+/// How many of a wait's alternatives have only such edges.
+template <class Condition>
+std::size_t alternatives(const std::vector<ReducedWait::Edge>& edges, Condition condition) {
+  std::size_t alone = 0;
+  std::map<std::uint64_t, bool> together;
+  for (const auto& edge : edges) {
+    const bool holds = condition(edge);
+    if (edge.alternative == 0) {
+      alone += holds ? 1 : 0;
+    } else {
+      bool& all = together.try_emplace(edge.alternative, true).first->second;
+      all = all && holds;
+    }
+  }
+  return alone + static_cast<std::size_t>(std::count_if(together.begin(), together.end(),
+                                                        [](const auto& alternative) { return alternative.second; }));
+}
+
+}  // namespace
 
 // Until nothing changes: a wait whose need is satisfied is done with; a transaction with no other wait is active and will end.
 std::vector<TxnNumber> reduce(const std::vector<ReducedWait>& waits, const std::vector<TxnNumber>& ended) {
@@ -26,11 +49,12 @@ std::vector<TxnNumber> reduce(const std::vector<ReducedWait>& waits, const std::
     for (std::size_t i = 0; i < waits.size(); ++i) {
       if (!left[i]) continue;
       const auto& wait = waits[i];
-      const auto gone = [&](const auto& blocker) {
-        return !waits_still(blocker.first) || (blocker.second == Kind::dotted && !waits_at(blocker.first, wait.site));
+      const auto blocks = [&](const ReducedWait::Edge& edge) {
+        return waits_still(edge.blocker) && (edge.kind != Kind::dotted || waits_at(edge.blocker, wait.site));
       };
-      const auto satisfied = static_cast<std::size_t>(std::count_if(wait.blockers.begin(), wait.blockers.end(), gone));
-      if (satisfied < (wait.need == 0 ? wait.blockers.size() : wait.need)) continue;
+      if (wait.need == 0 ? std::any_of(wait.edges.begin(), wait.edges.end(), blocks)
+                         : alternatives(wait.edges, std::not_fn(blocks)) < wait.need)
+        continue;
       left[i] = false;
       changed = true;
     }
@@ -67,6 +91,7 @@ void Truth::report(std::size_t site, std::uint64_t incarnation, const std::vecto
       it = here.erase(it);
     } else {
       update(life, *now, order);
+      name(site, incarnation, *now);
       ++it;
     }
   }
@@ -75,13 +100,17 @@ void Truth::report(std::size_t site, std::uint64_t incarnation, const std::vecto
 }
 
 void Truth::begin(std::size_t site, std::uint64_t incarnation, const TrueWait& wait) {
-  WaitLife life{
-      site, incarnation, wait.sequence, number(wait.waiter), wait.resource, {{clock_.now(), wait.need}}, clock_.now()};
-  for (const auto& edge : wait.edges) life.edges.push_back({number(edge.blocker), edge.kind, edge.since, clock_.now()});
+  WaitLife life{site, incarnation, number(wait.waiter), wait.resource, {{clock_.now(), wait.need}}, clock_.now()};
+  for (const auto& edge : wait.edges) begin_edge(life, edge);
   standing_[site][wait.key] = lives_.size();
-  if (wait.sequence != 0) by_wait_id_[{site, incarnation, wait.sequence}] = lives_.size();
+  name(site, incarnation, wait);
   lives_.push_back(std::move(life));
   ++changes_;
+}
+
+void Truth::name(std::size_t site, std::uint64_t incarnation, const TrueWait& wait) {
+  for (const auto sequence : wait.sequences)
+    by_wait_id_.try_emplace({site, incarnation, sequence}, standing_[site].at(wait.key));
 }
 
 void Truth::update(WaitLife& life, const TrueWait& wait, const std::string& order) {
@@ -92,31 +121,40 @@ void Truth::update(WaitLife& life, const TrueWait& wait, const std::string& orde
   for (auto& edge : life.edges) {
     if (edge.end != still) continue;
     const bool stands = std::any_of(wait.edges.begin(), wait.edges.end(), [&](const TrueEdge& e) {
-      return e.since == edge.since && e.kind == edge.kind && e.blocker == id(edge.blocker);
+      return e.since == edge.since && e.kind == edge.kind && e.alternative == edge.alternative &&
+             e.blocker == id(edge.blocker);
     });
     if (stands) continue;
-    edge.end = clock_.now();
-    edge.ended_by = order;
+    end_edge(edge, order);
     ++changes_;
   }
   for (const auto& edge : wait.edges) {
     const auto blocker = number(edge.blocker);
     const bool known = std::any_of(life.edges.begin(), life.edges.end(), [&](const EdgeLife& e) {
-      return e.end == still && e.blocker == blocker && e.since == edge.since && e.kind == edge.kind;
+      return e.end == still && e.blocker == blocker && e.since == edge.since && e.kind == edge.kind &&
+             e.alternative == edge.alternative;
     });
     if (known) continue;
-    life.edges.push_back({blocker, edge.kind, edge.since, clock_.now()});
+    begin_edge(life, edge);
     ++changes_;
   }
 }
 
+void Truth::begin_edge(WaitLife& life, const TrueEdge& edge) {
+  life.edges.push_back({number(edge.blocker), edge.kind, edge.since, edge.alternative, clock_.now()});
+  edges_max_ = std::max(edges_max_, ++edges_);
+}
+
+void Truth::end_edge(EdgeLife& edge, const std::string& order) {
+  edge.end = clock_.now();
+  edge.ended_by = order;
+  --edges_;
+}
+
 void Truth::end(WaitLife& life, const std::string& order) {
   life.end = clock_.now();
-  for (auto& edge : life.edges) {
-    if (edge.end != still) continue;
-    edge.end = clock_.now();
-    edge.ended_by = order;
-  }
+  for (auto& edge : life.edges)
+    if (edge.end == still) end_edge(edge, order);
   ++changes_;
 }
 
@@ -144,7 +182,7 @@ const std::vector<TxnNumber>& Truth::deadlocked() {
   for (const auto* life : standing()) {
     auto& wait = waits.emplace_back(ReducedWait{life->waiter, life->site, life->needs.back().second, {}});
     for (const auto& edge : life->edges)
-      if (edge.end == still) wait.blockers.emplace_back(edge.blocker, edge.kind);
+      if (edge.end == still) wait.edges.push_back({edge.blocker, edge.kind, edge.alternative});
   }
   const bool nobody = deadlocked_.empty();
   deadlocked_ = reduce(waits);
@@ -173,7 +211,7 @@ std::vector<TxnNumber> Truth::deadlocked_at(Micros instant) const {
     if (!stood(life)) continue;
     auto& wait = waits.emplace_back(ReducedWait{life.waiter, life.site, life.need_at(instant), {}});
     for (const auto& edge : life.edges)
-      if (stood(edge)) wait.blockers.emplace_back(edge.blocker, edge.kind);
+      if (stood(edge)) wait.edges.push_back({edge.blocker, edge.kind, edge.alternative});
   }
   return reduce(waits);
 }

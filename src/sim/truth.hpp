@@ -24,14 +24,16 @@ struct TrueEdge {
   TxnId blocker;
   Kind kind = Kind::hard;
   std::uint64_t since = 0;  ///< another value: it let go in between
+  /// Of a wait for some of several: edges with the same number are one of the several, which needs all of them. 0: this one alone.
+  std::uint64_t alternative = 0;
 };
 /// A wait as it stands at a site.
 struct TrueWait {
-  std::uint64_t key;       ///< the site's own name of this episode
-  std::uint64_t sequence;  ///< the agent's, 0: not reported
+  std::uint64_t key;                     ///< the site's own name of this episode
+  std::vector<std::uint64_t> sequences;  ///< the agent's; none: not reported
   TxnId waiter;
   std::string resource;
-  std::uint32_t need = 0;  ///< of its edges; 0: all
+  std::uint32_t need = 0;  ///< of its alternatives; 0: all
   std::vector<TrueEdge> edges;
 };
 
@@ -41,6 +43,7 @@ struct EdgeLife {
   TxnNumber blocker;
   Kind kind;
   std::uint64_t since;
+  std::uint64_t alternative;
   Micros begin;
   Micros end = still;
   std::string ended_by{};  ///< the incident whose order ended it; empty: something else did
@@ -48,10 +51,9 @@ struct EdgeLife {
 struct WaitLife {
   std::size_t site;
   std::uint64_t incarnation;
-  std::uint64_t sequence;
   TxnNumber waiter;
   std::string resource;
-  std::vector<std::pair<Micros, std::uint32_t>> needs;  ///< from when on how many of its edges must end; 0: all
+  std::vector<std::pair<Micros, std::uint32_t>> needs;  ///< from when on how many of its alternatives it needs; 0: all
   Micros begin;
   Micros end = still;
   std::vector<EdgeLife> edges{};
@@ -82,13 +84,18 @@ class Truth {
   [[nodiscard]] std::vector<const WaitLife*> standing() const;
   /// How often a wait or an edge began or ended.
   [[nodiscard]] std::uint64_t changes() const { return changes_; }
+  /// The most edges that ever stood at once.
+  [[nodiscard]] std::uint64_t edges_max() const { return edges_max_; }
   [[nodiscard]] std::uint64_t deadlocks() const { return deadlocks_; }
 
  private:
   using AtSite = std::map<std::uint64_t, std::size_t>;  ///< key → place in lives_
   void begin(std::size_t site, std::uint64_t incarnation, const TrueWait& wait);
+  void name(std::size_t site, std::uint64_t incarnation, const TrueWait& wait);
   void update(WaitLife& life, const TrueWait& wait, const std::string& order);
   void end(WaitLife& life, const std::string& order);
+  void begin_edge(WaitLife& life, const TrueEdge& edge);
+  void end_edge(EdgeLife& edge, const std::string& order);
 
   const Scheduler& clock_;
   std::vector<WaitLife> lives_;
@@ -97,6 +104,8 @@ class Truth {
   std::unordered_map<TxnId, TxnNumber> numbers_;
   std::vector<const TxnId*> names_;
   std::uint64_t changes_ = 0;
+  std::uint64_t edges_ = 0;
+  std::uint64_t edges_max_ = 0;
   std::uint64_t reduced_at_ = 0;  ///< changes_ of the last reduction
   std::vector<TxnNumber> deadlocked_;
   std::map<TxnNumber, Micros> since_;
@@ -105,10 +114,15 @@ class Truth {
 
 /// A wait in a reduction.
 struct ReducedWait {
+  struct Edge {
+    TxnNumber blocker;
+    Kind kind;
+    std::uint64_t alternative;
+  };
   TxnNumber waiter;
   std::size_t site;
-  std::uint32_t need;  ///< 0: all
-  std::vector<std::pair<TxnNumber, Kind>> blockers;
+  std::uint32_t need;  ///< of the alternatives; 0: all
+  std::vector<Edge> edges;
 };
 /// What is left when nothing can be reduced any more: deadlocked, sorted. Those in `ended` have ended.
 [[nodiscard]] std::vector<TxnNumber> reduce(const std::vector<ReducedWait>& waits,

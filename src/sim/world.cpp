@@ -6,7 +6,7 @@ namespace gordian::sim {
 namespace {
 
 // Streams of random numbers, so that a run without one kind of faults stays as like itself as it can.
-enum Stream : std::uint64_t { shape = 1, network = 2, faults = 3, process = 100 };
+enum Stream : std::uint64_t { shape = 1, network = 2, faults = 3, several = 4, latches = 5, process = 100 };
 
 constexpr Micros active_us = 8'000'000;  ///< with faults
 constexpr Micros drain_us = 60'000'000;  ///< at most, without
@@ -73,6 +73,19 @@ void World::build(const Options& options) {
     workload_.places.push_back({site, "quorum", all, need});
     workload_.engine_resources[site] = all;
   }
+  // In one world of three, some of several resources of a lock agent are locked by one call.
+  Random several(options.seed, Stream::several);
+  if (!workload_.ordered && several.below(3) == 0) {
+    for (const auto& [site, node] : around_->sites) {
+      std::vector<std::string> all;
+      for (const auto& place : workload_.places)
+        if (place.site == site && !around_->engines.contains(site)) all.push_back(place.resource);
+      if (all.size() < 2) continue;
+      const auto need = static_cast<std::uint32_t>(several.between(1, static_cast<std::int64_t>(all.size()) - 1));
+      workload_.places.push_back({site, "several", std::move(all), need});
+    }
+  }
+  workload_.latches = Random(options.seed, Stream::latches).below(2) == 0;
   workload_.locks_max = static_cast<std::uint32_t>(random_.between(2, 4));
   workload_.shared_ppm = random_.chance(500'000) ? 0 : 300'000;
 
@@ -234,6 +247,12 @@ void World::check_end() {
   if (all.messages > bound)
     observer_->violated(6, std::to_string(all.messages) + " messages between sites and coordinators, at most " +
                                std::to_string(bound) + " were expected");
+  // One for each edge and initiation (Chandy, Misra, Haas); coordinators may know edges that have just ended.
+  const auto chasing_bound = 2 * all.initiations * observer_->truth().edges_max();
+  if (all.chasing > chasing_bound)
+    observer_->violated(6, std::to_string(all.chasing) + " probes and suspects, at most " +
+                               std::to_string(chasing_bound) + " were expected of " + std::to_string(all.initiations) +
+                               " initiations");
 }
 
 Result World::result() const {
@@ -248,8 +267,11 @@ Result World::result() const {
   for (const auto* site : sites_) result.messages += site->messages();
   for (const auto* engine : engines_) result.messages += engine->messages();
   for (const auto* coordinator : coordinators_) {
-    result.messages += coordinator->counters().messages;
-    result.candidates += coordinator->counters().candidates;
+    const auto counters = coordinator->counters();
+    result.messages += counters.messages;
+    result.chasing += counters.chasing;
+    result.initiations += counters.initiations;
+    result.candidates += counters.candidates;
   }
   return result;
 }

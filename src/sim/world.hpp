@@ -43,7 +43,9 @@ struct Result {
   std::uint64_t deadlocks = 0;  ///< in truth: how often somebody was deadlocked when nobody was before
   Attempts attempts;
   FaultCounters injected;
-  std::uint64_t messages = 0;  ///< between sites and coordinators, without heartbeats
+  std::uint64_t messages = 0;     ///< between sites and coordinators, without heartbeats; not those that follow
+  std::uint64_t chasing = 0;      ///< probes and suspects between coordinators
+  std::uint64_t initiations = 0;  ///< of probes
   std::uint64_t candidates = 0;
 };
 

@@ -184,7 +184,7 @@ std::vector<detect::Candidate> SharedGraph::full_pass() {
       for (auto& txn : local.members()) suspected_.push_back(std::move(txn));
     for (graph::Vertex v = 0; v < c->graph.vertex_capacity(); ++v) {
       if (!c->graph.alive(v) || c->graph.is_group(v) || c->graph.waits(v).empty()) continue;
-      c->chaser.poke(c->graph.txn(v));
+      c->chaser.poke(c->graph.txn(v), 0);
     }
   }
   deliver();

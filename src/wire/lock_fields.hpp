@@ -60,6 +60,8 @@ void fields(Of<Replies> auto& m, auto&& f) { f("replies", m.replies); }
 void fields(Of<TxnAborted> auto& m, auto&& f) {
   f("session", m.session), f("txn", m.txn), f("status", m.status), f("text", m.text), f("incident", m.incident);
 }
+void appended_fields(Of<TxnAborted> auto& m, auto&& f) { f("request", m.request); }
+inline bool has_appended(const TxnAborted& m) { return m.request != 0; }
 
 void id_fields(Of<RequestId> auto& id, auto&& f) {
   f("session", id.session), f("request", id.request), f("done_below", id.done_below);

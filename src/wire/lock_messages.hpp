@@ -237,6 +237,9 @@ struct TxnAborted {
   LockStatus status;
   std::string text;
   std::string incident;
+  /// The largest number of a lock, begin or reclaim of the transaction: those of its next life, under the same id, are larger.
+  /// 0: not told.
+  std::uint64_t request = 0;
 
   friend bool operator==(const TxnAborted&, const TxnAborted&) = default;
 };

@@ -240,6 +240,25 @@ class DeadlockTest(AgentCase):
         self.assertEqual([kind.incident for kind in told], [error.incident])
         wait_until(lambda: self.peers["paris"].resource("b") is None, 10, "b is free")
 
+    def test_through_a_call_for_any_of_two(self):
+        one, two, three = (self.transaction(f"t{number}", start=number) for number in (1, 2, 3))
+        one.lock("a", site="paris")
+        two.lock("w1", site="berlin")
+        three.lock("w2", site="berlin")
+        some = self.begin(one.lock_some, ["w1", "w2"], 1, site="berlin")
+        self.wait_for_waiters("w1", "t1", site="berlin")
+        second = self.begin(two.lock, "a", site="paris")
+        self.wait_for_waiters("a", "t2", site="paris")
+        self.assertFalse(some.done() or second.done())  # t3 may still give its lock back
+        error = self.assert_error(gordian.Deadlock, self.begin(three.lock, "a", site="paris"))
+        some.result(10)
+        self.assertEqual(self.peers["berlin"].holders("w2"), {"t1": "X"})
+        one.end()
+        second.result(10)
+        wait_until(lambda: self.gordiand.cli.deadlocks()["incidents"], 10, "the incident is stored")
+        incidents = self.gordiand.cli.deadlocks()["incidents"]
+        self.assertEqual([(i["id"], i["victims"]) for i in incidents], [(error.incident, ["t3"])])
+
     def test_upgraders(self):
         count = 5
         txns = [self.transaction(f"u{number}") for number in range(count)]

@@ -64,7 +64,8 @@ TEST_CASE("every preset has deadlocks, and the faults that it names") {
 }
 
 TEST_CASE("reduction: what remains is deadlocked") {
-  const auto hard = [](TxnNumber txn) { return std::pair(txn, Kind::hard); };
+  const auto hard = [](TxnNumber txn) { return ReducedWait::Edge{txn, Kind::hard, 0}; };
+  const auto together = [](TxnNumber txn, std::uint64_t alternative) { return ReducedWait::Edge{txn, Kind::hard, alternative}; };
   SUBCASE("a cycle, its tail, and a bystander") {
     CHECK(reduce({{1, 0, 0, {hard(2)}}, {2, 1, 0, {hard(1)}}, {3, 0, 0, {hard(1)}}, {4, 0, 0, {hard(5)}}}) ==
           std::vector<TxnNumber>{1, 2, 3});
@@ -74,8 +75,14 @@ TEST_CASE("reduction: what remains is deadlocked") {
     CHECK(reduce({{1, 0, 1, {hard(2), hard(9)}}, {2, 1, 0, {hard(1)}}}).empty());
     CHECK(reduce({{1, 0, 2, {hard(2), hard(9)}}, {2, 1, 0, {hard(1)}}}) == std::vector<TxnNumber>{1, 2});
   }
+  SUBCASE("any of several, one of which has two holders") {
+    const ReducedWait back{2, 1, 0, {hard(1)}};
+    CHECK(reduce({{1, 0, 1, {together(2, 5), together(9, 5), together(9, 6)}}, back}).empty());
+    CHECK(reduce({{1, 0, 1, {together(2, 5), together(9, 5), together(2, 6)}}, back}) == std::vector<TxnNumber>{1, 2});
+    CHECK(reduce({{1, 0, 2, {together(2, 5), together(9, 5), together(9, 6)}}, back}) == std::vector<TxnNumber>{1, 2});
+  }
   SUBCASE("a lock that is given back before the end of its transaction") {
-    CHECK(reduce({{1, 0, 0, {{2, Kind::dotted}}}, {2, 1, 0, {hard(1)}}}).empty());
-    CHECK(reduce({{1, 0, 0, {{2, Kind::dotted}}}, {2, 0, 0, {hard(1)}}}) == std::vector<TxnNumber>{1, 2});
+    CHECK(reduce({{1, 0, 0, {{2, Kind::dotted, 0}}}, {2, 1, 0, {hard(1)}}}).empty());
+    CHECK(reduce({{1, 0, 0, {{2, Kind::dotted, 0}}}, {2, 0, 0, {hard(1)}}}) == std::vector<TxnNumber>{1, 2});
   }
 }

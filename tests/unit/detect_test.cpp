@@ -77,6 +77,18 @@ TEST_CASE("a convoy of 10000 costs few steps, in whatever order it is built up")
   CHECK(detector.search(graph.begin_wait({0, length}, TxnId("0"), std::span(&last, 1)).value()));
 }
 
+TEST_CASE("a wait ahead of which a ring stands already closes nothing, however many wait behind it") {
+  Scenario s{"1>2", "2>3", "3>1", "20>10", "30>10", "40>30"};
+  const auto steps = s.detector.steps();
+  CHECK_FALSE(s.detector.closes(s.add("10>1@b")));
+  CHECK(s.detector.steps() - steps < 20);
+}
+
+TEST_CASE("a wait that names nobody closes nothing, whatever else its waiter waits for") {
+  Scenario s{"1>2", "2>1@b"};
+  CHECK_FALSE(s.detector.closes(*s.graph.begin_wait({7, 1}, TxnId("1"), std::span<const TxnId>{})));
+}
+
 TEST_CASE("one waiter with many blockers: any of them closes the cycle") {
   Scenario s;
   std::vector<TxnId> blockers;
@@ -196,7 +208,9 @@ void add_random_wait(Scenario& s, std::mt19937& random, unsigned txn_count) {
   if (!groups.empty() && random() % 2 == 0) named.clear();
   const graph::WaitRef ref{static_cast<graph::SiteSlot>(random() % 3), ++s.sequence};
   const auto slot = s.graph.begin_wait(ref, waiter, named, groups).value();
-  check_found(s, s.detector.search(slot), s.graph.waiter(slot), blockers(s.graph, slot));
+  const auto found = s.detector.search(slot);
+  CHECK(s.detector.closes(slot) == found.has_value());
+  check_found(s, found, s.graph.waiter(slot), blockers(s.graph, slot));
 }
 
 /// Somebody joins a group, or leaves one: does a join close a cycle through any of those who wait for the group?
@@ -278,6 +292,16 @@ TEST_CASE(
   CHECK(candidate->edges.size() == 2);
   CHECK(s.victims() == txns{"2"});
   CHECK(s.deadlocked() == txns{"1", "2"});
+}
+
+TEST_CASE("two upgraders among many readers are deadlocked, whichever two they are") {
+  for (const auto* first : {"1", "7", "20"})
+    for (const auto* second : {"2", "19"}) {
+      Scenario s;
+      add_group(s, 20);
+      CHECK_FALSE(s.detector.search(wait_for_group(s, first)));
+      CHECK(s.detector.search(wait_for_group(s, second)));
+    }
 }
 
 TEST_CASE("a member alone in the group that it waits for waits for nobody") {

@@ -118,6 +118,52 @@ TEST_CASE("an ended transaction waits for nothing and blocks nobody; the waits f
   CHECK(g.check_invariants() == "");
 }
 
+TEST_CASE("a transaction that is held keeps its vertex, and goes with the last hold or the last wait") {
+  WaitForGraph g;
+  const auto one = g.hold(TxnId("1"));
+  CHECK(g.hold(TxnId("1")) == one);
+  const HeldBlocker two{g.hold(TxnId("2"))};
+  const auto w = g.begin_wait({0, 1}, one, std::span(&two, 1)).value();
+  CHECK(blockers_of(g, w) == std::set<std::string>{"2"});
+  CHECK(g.find_wait({0, 1}, w) == w);
+  CHECK(g.find_wait({0, 1}, no_slot) == w);
+  CHECK_FALSE(g.find_wait({0, 2}, w));
+  g.let_go(two.txn);
+  CHECK(g.find_txn(TxnId("2")));  // it blocks
+  g.end_wait(w);
+  CHECK_FALSE(g.find_wait({0, 1}, w));
+  CHECK_FALSE(g.find_txn(TxnId("2")));
+  g.let_go(one);
+  CHECK(g.find_txn(TxnId("1")) == one);  // held once more
+  CHECK(g.check_invariants() == "");
+  g.let_go(one);
+  CHECK(g.vertex_count() == 0);
+  CHECK(g.check_invariants() == "");
+}
+
+TEST_CASE("many look-ups at once find what one at a time does") {
+  WaitForGraph g;
+  std::vector<TxnId> names;
+  for (int i = 0; i < 100; ++i) names.emplace_back("txn " + std::to_string(i % 70));  // some twice
+  for (std::uint64_t i = 0; i < 40; ++i) REQUIRE(g.begin_wait({0, i}, names[i], std::span(&names[i + 1], 1)));
+  std::vector<const TxnId*> wanted;
+  for (const auto& name : names) wanted.push_back(&name);
+  std::vector<Vertex> held;
+  g.hold(wanted, held);
+  REQUIRE(held.size() == names.size());
+  for (std::size_t i = 0; i < names.size(); ++i) CHECK(g.find_txn(names[i]) == held[i]);
+
+  std::vector<WaitRef> refs{{5, 1}};  // a site that nobody has heard of
+  for (std::uint64_t i = 0; i < 80; ++i) refs.push_back({0, i});
+  std::vector<WaitSlot> found;
+  g.find_waits(refs, found);
+  REQUIRE(found.size() == refs.size());
+  for (std::size_t i = 0; i < refs.size(); ++i) CHECK(found[i] == g.find_wait(refs[i]).value_or(no_slot));
+  for (const auto v : held) g.let_go(v);
+  CHECK(g.vertex_count() == 41);
+  CHECK(g.check_invariants() == "");
+}
+
 TEST_CASE("a limit refuses the wait and leaves the graph as it was") {
   WaitForGraph g(Limits{.waits = 2, .edges = 3});
   begin(g, {0, 1}, "1", {"2", "3"});
@@ -191,7 +237,8 @@ struct NaiveGraph {
   std::map<WaitRef, NaiveWait> waits;
   std::map<GroupRef, std::set<TxnId>> groups;
 
-  void begin(WaitRef ref, const TxnId& waiter, const std::vector<TxnId>& blockers, const std::vector<std::uint64_t>& named) {
+  void begin(WaitRef ref, const TxnId& waiter, const std::vector<TxnId>& blockers,
+             const std::vector<std::uint64_t>& named) {
     std::set<TxnId> others(blockers.begin(), blockers.end());
     others.erase(waiter);
     std::set<std::uint64_t> standing;

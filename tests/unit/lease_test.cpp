@@ -262,6 +262,7 @@ TEST_CASE("a victim's pending and later calls fail with the incident, until it e
   CHECK(status_of(s.last_reply(2)) == Status::deadlock);
   CHECK(s.last_reply(2)->incident == "7-1");
   CHECK(s.last<wire::TxnAborted>()->incident == "7-1");
+  CHECK(s.last<wire::TxnAborted>()->request > 0);
   CHECK(status_of(s.lock(2, "B", "z")) == Status::deadlock);
   CHECK(status_of(s.lock(1, "A", "q", "X", 0)) == Status::done);  // its locks are free
   CHECK(status_of(s.end(2, "B")) == Status::done);
@@ -517,4 +518,19 @@ TEST_CASE("a hundred thousand sessions") {
     s.renew({all.begin() + static_cast<std::ptrdiff_t>(at), all.begin() + static_cast<std::ptrdiff_t>(at + 10'000)});
   s.pass(1'000);
   CHECK(s.server.status().sessions == 50'000);
+}
+
+TEST_CASE("killed between a grant and the end of the hold that made it possible: the newer holder has it, the older is gone for good") {
+  Durable found;
+  found.sessions = {{1, 1'000'000, 0, "one"}, {2, 1'000'000, 0, "two"}};
+  found.holds = {{1, TxnId("A"), 1, "r", "X", 1, {1, 5}, 0, 1, 0}, {2, TxnId("B"), 2, "r", "X", 1, {1, 6}, 0, 1, 0}};
+  found.longest_ttl_us = 1'000'000;
+  LeaseScene s(with_epoch(2, found, true));
+  const auto resource = s.server.table().resource("r");
+  REQUIRE(resource);
+  REQUIRE(resource->holders.size() == 1);
+  CHECK(resource->holders.front().txn == TxnId("B"));
+  s.take();
+  REQUIRE(s.records.size() == 1);
+  CHECK(std::get<HoldGone>(s.records.front()).txn == TxnId("A"));
 }

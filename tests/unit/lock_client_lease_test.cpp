@@ -271,6 +271,39 @@ TEST_CASE("a transaction aborted at one agent ends at the other, and everything 
   CHECK(world.outcome(end) == "deadlock");
 }
 
+TEST_CASE("an abort of a transaction's life before this one, told late, changes nothing") {
+  LockWorld world(1, 1);
+  const auto session = world.open();
+  const ClientTxnOptions named{.id = TxnId("T"), .start = {}, .label = {}, .strategy = {}, .on_aborted = {}};
+  const auto first = world.begin(session, named);
+  world.lock(first, "r");
+  world.settle();
+  const auto number = [&] {
+    for (const auto& letter : world.letters)
+      if (carries<wire::OpenSession>(letter))
+        return std::get<wire::OpenSession>(std::get<wire::FromLockClient>(letter.message)).session;
+    throw std::logic_error("no session");
+  }();
+  const auto end = world.client().end(first, world.now);
+  world.settle();
+  REQUIRE(world.outcome(end) == "done");
+
+  const auto again = world.begin(session, named);
+  const wire::TxnAborted late{number, TxnId("T"), wire::LockStatus::deadlock, "victim", "7-1", 1};
+  world.client().receive(0, late, world.now);  // before this life has been at the agent
+  const auto held = world.lock(again, "r");
+  world.settle();
+  CHECK(world.outcome(held) == "granted");
+  world.client().receive(0, late, world.now);
+  world.settle();
+  CHECK(world.told<TxnLost>() == 0);
+  CHECK(world.client().held(again).size() == 1);
+  auto now = late;
+  now.request = 3;  // its own lock: lock, end and lock were sent
+  world.client().receive(0, now, world.now);
+  CHECK(world.told<TxnLost>() == 1);
+}
+
 TEST_CASE("wound_wait: the younger holder is aborted, and learns of it") {
   LockWorld world(1, 2);
   const auto options = [](double start) {

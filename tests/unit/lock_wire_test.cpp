@@ -50,6 +50,7 @@ std::vector<GoldenReply> replies() {
       {"Replies", ToLockClient(Replies{{{7, 2, LockStatus::done, {{0, {1, 5}}}, "", ""}, {7, 3, LockStatus::deadlock, {}, "t", "1-1"}}}),
        "930153929607020091930001" "05a0a09607030290a174a3312d31"},
       {"TxnAborted", ToLockClient(TxnAborted{7, txn, LockStatus::forced, "t", ""}), "97015407a254310ca174a0"},
+      {"TxnAborted after a request", ToLockClient(TxnAborted{7, txn, LockStatus::forced, "t", "", 300}), "98015407a254310ca174a0cd012c"},
       {"Answer", Answer{1, true, "{}"}, "95012101c3a27b7d"},
   };
 }

@@ -3,19 +3,14 @@
 #include <doctest/doctest.h>
 
 #include "hex.hpp"
+#include "refused.hpp"
 #include "wire/codec.hpp"
 
 using namespace gordian;
 using namespace gordian::wire;
+using gordian::test::error_of;
 
 namespace {
-
-std::string bytes(std::string_view hex_text) {
-  std::string out;
-  for (std::size_t i = 0; i + 1 < hex_text.size(); i += 2)
-    out += static_cast<char>(std::stoi(std::string(hex_text.substr(i, 2)), nullptr, 16));
-  return out;
-}
 
 struct Golden {
   const char* name;
@@ -50,12 +45,6 @@ std::vector<Golden> messages() {
 #undef FIRST
 #undef SECOND
 #undef DESCRIBED
-}
-
-Error error_of(std::string_view message, const Limits& limits = {}) {
-  const auto result = decode_request(message, limits);
-  REQUIRE(!result);
-  return result.error();
 }
 
 }  // namespace

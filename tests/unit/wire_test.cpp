@@ -4,19 +4,14 @@
 #include <random>
 
 #include "hex.hpp"
+#include "refused.hpp"
 #include "wire/codec.hpp"
 
 using namespace gordian;
 using namespace gordian::wire;
+using gordian::test::error_of;
 
 namespace {
-
-std::string bytes(std::string_view hex_text) {
-  std::string out;
-  for (std::size_t i = 0; i + 1 < hex_text.size(); i += 2)
-    out += static_cast<char>(std::stoi(std::string(hex_text.substr(i, 2)), nullptr, 16));
-  return out;
-}
 
 Wait a_wait() {
   return {TxnId("T1"),
@@ -84,12 +79,6 @@ std::vector<GoldenReply> replies() {
       {"Error", ToAgent(Error{Error::Code::stale_incarnation, "old", 8}), "95011606a36f6c6408"},
       {"Answer", Answer{1, true, "{}"}, "95012101c3a27b7d"},
   };
-}
-
-Error error_of(std::string_view message, const Limits& limits = {}) {
-  const auto result = decode_request(message, limits);
-  REQUIRE(!result);
-  return result.error();
 }
 
 }  // namespace

@@ -34,9 +34,10 @@ class Hold:
 class Branch:
     """A transaction at one agent."""
 
-    __slots__ = ("holds",)
+    __slots__ = ("first", "holds")
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
+        self.first = first  #: the number of the first request there
         self.holds: dict[bytes, Hold] = {}
 
 
@@ -215,9 +216,13 @@ class Lease:
         """What `txn` has here. The first time the agent is told what there is to say of it."""
         found = self.branches.get(txn)
         if found is None:
-            found = self.branches[txn] = Branch()
+            found = self.branches[txn] = Branch(self.last_number + 1)
             self._describe(txn)
         return found
+
+    def is_former(self, txn: bytes, request: int) -> bool:
+        """Whether an abort after that request was of a life of that name before this one. 0: the agent does not say."""
+        return request != 0 and not any(known.id == txn and request >= branch.first for known, branch in self.branches.items())
 
     def _describe(self, txn: Transaction) -> None:
         description = txn.description()

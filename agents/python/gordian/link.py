@@ -173,7 +173,8 @@ class Link:
     def _txn_aborted(self, fields: list[Any], now: float) -> None:
         number, txn, status, text, incident = fields[:5]
         lease = self.leases.get(number)
-        if lease is not None:
+        request = fields[5] if len(fields) > 5 else 0
+        if lease is not None and not lease.is_former(wire.to_bytes(txn), request):
             lease.session.aborted(wire.to_bytes(txn), status, wire.to_text(text), wire.to_text(incident))
 
     def _error(self, fields: list[Any], now: float) -> None:
