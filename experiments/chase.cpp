@@ -47,18 +47,19 @@ class Chase::Agent : public WaitObserver, private agent::ReportSink {
   }
   /// Whether the edge stands, and has since it was reported.
   [[nodiscard]] bool stands(const wire::GlobalEdge& edge) const {
-    const auto wait = reporter_.find(WaitHandle{edge.sequence});
-    if (!wait) return false;
-    const auto blockers = chase_.model_.table(site_).blockers(wait->resource, wait->number);
+    const auto waits = reporter_.find(WaitHandle{edge.sequence});
+    if (waits.empty()) return false;
+    const auto blockers = chase_.model_.table(site_).blockers(waits.front().resource, waits.front().number);
     return std::ranges::any_of(blockers,
                                [&](const BlockerView& b) { return b.txn == edge.blocker && b.since <= edge.since; });
   }
   bool obey(const Order& order) {
-    const auto wait = reporter_.find(WaitHandle{order.edge.sequence});
-    if (!wait) return false;
+    const auto waits = reporter_.find(WaitHandle{order.edge.sequence});
+    if (waits.empty()) return false;
+    const auto& wait = waits.front();
     auto& table = chase_.model_.table(site_);
-    return order.reorder ? table.advance(wait->resource, wait->number, order.edge.blocker)
-                         : table.abort(order.edge.waiter, "cycle", wait->number);
+    return order.reorder ? table.advance(wait.resource, wait.number, order.edge.blocker)
+                         : table.abort(order.edge.waiter, "cycle", wait.number);
   }
 
   void wait_begun(const WaitBegun& wait) override { step_ = wait.step, reporter_.wait_begun(wait); }
@@ -119,6 +120,9 @@ class Chase::Agent : public WaitObserver, private agent::ReportSink {
     send({{site_, wait->first}, wait->second.waiter, {}, {}, true});
     waits_.erase(wait);
   }
+  // Models make no calls for some of several resources.
+  [[nodiscard]] std::chrono::microseconds clock() const override { return std::chrono::microseconds(0); }
+  bool set_blockers(WaitHandle, const std::vector<Blocker>&, std::uint32_t) override { return false; }
   std::optional<GroupHandle> begin_group(std::string, std::string, Kind kind) override {
     groups_.emplace(++last_group_, Group{kind, {}, {}});
     return GroupHandle{last_group_};

@@ -38,6 +38,9 @@ class Watch::Reporter : private agent::ReportSink {
     ++watch_.model_.counts().messages;
     watch_.graph_.end_wait({site_, number(wait)});
   }
+  // Models make no calls for some of several resources.
+  [[nodiscard]] std::chrono::microseconds clock() const override { return std::chrono::microseconds(0); }
+  bool set_blockers(WaitHandle, const std::vector<Blocker>&, std::uint32_t) override { return false; }
   std::optional<GroupHandle> begin_group(std::string, std::string, Kind kind) override {
     const graph::GroupRef ref{site_, ++last_group_};
     if (!watch_.graph_.begin_group(ref, kind)) return std::nullopt;
@@ -117,8 +120,8 @@ bool Watch::break_up(const detect::Candidate& candidate) {
 bool Watch::reorder(const detect::Victims& chosen) {
   bool done = false;
   for (const auto& edge : chosen.reorder) {
-    const auto wait = sites_[edge.site]->tells.find(WaitHandle{edge.sequence});
-    if (wait && model_.table(edge.site).advance(wait->resource, wait->number, edge.blocker)) done = true;
+    for (const auto& wait : sites_[edge.site]->tells.find(WaitHandle{edge.sequence}))
+      if (model_.table(edge.site).advance(wait.resource, wait.number, edge.blocker)) done = true;
   }
   return done;
 }
@@ -126,8 +129,8 @@ bool Watch::reorder(const detect::Victims& chosen) {
 bool Watch::abort(const TxnId& victim, const std::vector<detect::CandidateEdge>& edges) {
   for (const auto& edge : edges) {
     if (edge.waiter != victim) continue;
-    const auto wait = sites_[edge.site]->tells.find(WaitHandle{edge.sequence});
-    if (wait && model_.table(edge.site).abort(victim, "cycle", wait->number)) return true;
+    for (const auto& wait : sites_[edge.site]->tells.find(WaitHandle{edge.sequence}))
+      if (model_.table(edge.site).abort(victim, "cycle", wait.number)) return true;
   }
   return false;
 }

@@ -212,7 +212,7 @@ TEST_CASE("relative figures pair runs of the same seed") {
   CHECK(*ratio.plus_minus == doctest::Approx(0).epsilon(1e-9));
 }
 
-TEST_CASE("laws: probes on a ring and the skew of accesses hold exactly; conflicts on short runs roughly") {
+TEST_CASE("laws: probes on a ring and the skew of accesses hold exactly, conflicts on short runs roughly") {
   for (const std::string law : {"edge-chasing", "zipf"}) {
     const auto checks = verify({1, law, 1, {}});
     REQUIRE(checks.has_value());
