@@ -78,6 +78,7 @@ class Chase {
   void take(std::size_t site, const Question& question);
   void take(std::size_t site, const Answer& answer);
   void take(std::size_t site, const Order& order);
+  void look_again(std::size_t site);
   void send_outgoing(std::size_t site);
   void suspect(std::size_t leader, std::vector<wire::GlobalEdge> cycle);
   void resolve(std::size_t leader, const std::vector<wire::GlobalEdge>& cycle);
@@ -90,6 +91,7 @@ class Chase {
   std::vector<std::int64_t> last_arrival_;  ///< by link, from · sites + to
   std::vector<Message> messages_;           ///< on their way; places of free_ are not
   std::vector<std::uint32_t> free_;
+  const std::int64_t pass_every_;
   std::int64_t wake_at_;
 };
 
