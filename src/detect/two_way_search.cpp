@@ -123,8 +123,11 @@ inline bool TwoWaySearch::step_backward() {
 }
 
 bool TwoWaySearch::reach() {
-  while (!met_)
-    if (!step_forward() || !step_backward()) break;
+  while (!met_) {
+    if (!step_forward()) break;
+    // All who lead to the ends are known then, but of a group of others it is seen only now who begins.
+    if (!step_backward() && forward_.next >= groups_of_others_) break;
+  }
   return met_;
 }
 

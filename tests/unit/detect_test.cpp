@@ -294,6 +294,16 @@ TEST_CASE(
   CHECK(s.deadlocked() == txns{"1", "2"});
 }
 
+TEST_CASE("two upgraders among many readers are deadlocked, whichever two they are") {
+  for (const auto* first : {"1", "7", "20"})
+    for (const auto* second : {"2", "19"}) {
+      Scenario s;
+      add_group(s, 20);
+      CHECK_FALSE(s.detector.search(wait_for_group(s, first)));
+      CHECK(s.detector.search(wait_for_group(s, second)));
+    }
+}
+
 TEST_CASE("a member alone in the group that it waits for waits for nobody") {
   Scenario s;
   add_group(s, 1);
