@@ -65,6 +65,8 @@ struct Law {
 
 /// "measured within ± share of predicted".
 [[nodiscard]] Check within(std::string law, std::string what, double measured, double predicted, double share);
+[[nodiscard]] Check at_most(std::string law, std::string what, double measured, double bound);
+[[nodiscard]] Check at_least(std::string law, std::string what, double measured, double bound);
 [[nodiscard]] std::string show_number(double value);
 
 }  // namespace gordian::experiments

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -176,6 +177,13 @@ std::vector<double> Cells::values(std::string_view metric) const {
 Check within(std::string law, std::string what, double measured, double predicted, double share) {
   const double width = std::abs(predicted) * share;
   return {std::move(law), std::move(what), measured, predicted, predicted - width, predicted + width, ""};
+}
+
+Check at_most(std::string law, std::string what, double measured, double bound) {
+  return {std::move(law), std::move(what), measured, bound, -std::numeric_limits<double>::infinity(), bound, ""};
+}
+Check at_least(std::string law, std::string what, double measured, double bound) {
+  return {std::move(law), std::move(what), measured, bound, bound, std::numeric_limits<double>::infinity(), ""};
 }
 
 std::string show_number(double value) {

@@ -17,10 +17,10 @@ struct Check {
   std::string law;   ///< "crossover"
   std::string what;  ///< "N 10, timeout 8: throughput relative to detection"
   double measured = 0;
-  double predicted = 0;
-  double least = 0;  ///< what passes is from here…
-  double most = 0;   ///< …to here
-  std::string note;  ///< where it differs for a good reason, or what is measured
+  double predicted = 0;  ///< the figure, or the bound
+  double least = 0;      ///< what passes is from here…
+  double most = 0;       ///< …to here; minus infinity or infinity if only the other one counts
+  std::string note;      ///< where it differs for a good reason, or what is measured
   [[nodiscard]] bool passed() const { return measured >= least && measured <= most; }
 };
 

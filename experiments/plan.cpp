@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "experiments/result.hpp"
+#include "experiments/trace_workload.hpp"
 
 namespace gordian::experiments {
 namespace {
@@ -193,10 +195,17 @@ class Parser {
   std::vector<std::pair<std::string, std::size_t>> lines_;  ///< of settings, as they were read
 };
 
-void look_beside(Plan& plan, const std::filesystem::path& folder) {
-  for (auto& cell : plan.cells)
-    if (!cell.settings.trace.empty() && std::filesystem::path(cell.settings.trace).is_relative())
-      cell.settings.trace = (folder / cell.settings.trace).string();
+/// Empty, or what is wrong with one of them.
+std::string find_traces(Plan& plan, const std::filesystem::path& folder) {
+  std::set<std::string> read;
+  for (auto& cell : plan.cells) {
+    auto& trace = cell.settings.trace;
+    if (trace.empty()) continue;
+    if (std::filesystem::path(trace).is_relative()) trace = (folder / trace).string();
+    if (!read.insert(trace).second) continue;
+    if (const auto workload = read_trace_workload(trace); !workload) return "trace: " + workload.error();
+  }
+  return {};
 }
 
 }  // namespace
@@ -242,7 +251,9 @@ tl::expected<Plan, std::string> load_plan(const std::string& file_or_name) {
   }
   const std::filesystem::path path(file_or_name);
   auto plan = parse_plan(text.str(), path.stem().string(), file_or_name);
-  if (plan) look_beside(*plan, path.parent_path());
+  if (!plan) return plan;
+  if (const auto wrong = find_traces(*plan, path.parent_path()); !wrong.empty())
+    return tl::unexpected(file_or_name + ": " + wrong);
   return plan;
 }
 

@@ -64,7 +64,7 @@ struct Plan {
 
 /// `file` names the text in errors: "FILE:LINE: key: what was given, expected what".
 [[nodiscard]] tl::expected<Plan, std::string> parse_plan(std::string text, std::string name, const std::string& file);
-/// A file's, or the shipped one's of that name. A relative `trace` is looked for beside the file.
+/// A file's, or the shipped one's of that name. A relative `trace` is looked for beside the file, and read.
 [[nodiscard]] tl::expected<Plan, std::string> load_plan(const std::string& file_or_name);
 
 /// A configuration that ships.

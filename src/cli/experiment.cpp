@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <fstream>
 #include <iomanip>
 #include <iostream>
@@ -123,12 +124,18 @@ std::string cells_json(const exp::Outcome& outcome) {
   return json.dump() + "\n";
 }
 
+std::string tolerance(const exp::Check& check) {
+  if (std::isinf(check.least)) return "at most " + number(check.most);
+  if (std::isinf(check.most)) return "at least " + number(check.least);
+  return number(check.least) + " to " + number(check.most);
+}
+
 std::string checks_table(const std::vector<exp::Check>& checks) {
   Table table;
   table.add({"law", "what", "measured", "predicted", "tolerance", ""});
   for (const auto& check : checks)
-    table.add({check.law, check.what, number(check.measured), number(check.predicted),
-               number(check.least) + " to " + number(check.most), check.passed() ? "pass" : "FAIL"});
+    table.add({check.law, check.what, number(check.measured), number(check.predicted), tolerance(check),
+               check.passed() ? "pass" : "FAIL"});
   std::string text = table.text(), last;
   for (const auto& check : checks)
     if (!check.note.empty() && check.law + check.note != last) {

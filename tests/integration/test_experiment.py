@@ -103,7 +103,7 @@ class ExperimentTest(unittest.TestCase):
         shown = experiment("show", "crossover")
         self.assertEqual(shown.returncode, 0)
         copy = self.folder / "copy.toml"
-        copy.write_text(shown.stdout.replace("duration = 20000", "duration = 100"), encoding="utf-8")
+        copy.write_text(shown.stdout.replace("duration = 40000", "duration = 100"), encoding="utf-8")
         self.assertEqual(experiment("run", copy, "--seeds", 1, "--out", self.folder / "copied").returncode, 0)
         self.assertEqual(experiment("show", "nothing").returncode, 1)
         settings = json.loads(experiment("settings", "--format", "json").stdout)

@@ -137,6 +137,23 @@ TEST_CASE("all that ships can be read, and has cells and pictures") {
   }
 }
 
+TEST_CASE("a trace is looked for beside the configuration, and its errors are told before anything is run") {
+  const ScratchFolder folder;
+  const auto file = folder.path() / "own.toml";
+  std::ofstream(file) << "[base]\naccess = \"trace\"\ntrace = \"own.jsonl\"\nduration = 100\n";
+  const auto missing = load_plan(file.string());
+  REQUIRE(!missing.has_value());
+  CHECK(missing.error().find("own.toml: trace: ") != std::string::npos);
+  CHECK(missing.error().find("own.jsonl: cannot be read") != std::string::npos);
+  std::ofstream(folder.path() / "own.jsonl") << R"({"op":"wait","txn":"a","for":["b"],"resource":"x"})"
+                                             << "\n";
+  const auto plan = load_plan(file.string());
+  REQUIRE(plan.has_value());
+  const auto outcome = run(*plan, {});
+  REQUIRE(outcome.has_value());
+  CHECK(outcome->cells.front().metric(metric_index("commits")).mean > 0);
+}
+
 TEST_CASE("a run that was stopped goes on, and comes to the same as one that was not") {
   const auto plan = plan_of(small);
   const ScratchFolder stopped, whole;
