@@ -143,9 +143,10 @@ void LiveRun::run_until(Clock::time_point end, std::uint64_t commits) {
     auto until = std::min(end, Clock::now() + longest_sleep);
     if (!timers_.empty()) until = std::min(until, timers_.top().at);
     const auto all_news = box_.take(until);
-    spend(std::min(Clock::now(), end));
+    const auto now = Clock::now();  // of this round: who is late does not keep the others waiting
+    spend(std::min(now, end));
     for (const auto& news : all_news) handle(news);
-    while (!timers_.empty() && timers_.top().at <= Clock::now()) {
+    while (!timers_.empty() && timers_.top().at <= now) {
       const auto timer = timers_.top();
       timers_.pop();
       handle(timer);
