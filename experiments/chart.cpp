@@ -21,6 +21,8 @@ namespace {
 constexpr std::array colours{"#3f86d9", "#d97a26", "#2fa37c", "#c559a5", "#a08a12", "#8b6fe0", "#d9534f", "#3da6b8"};
 constexpr std::array marks{7, 5, 9, 11, 13, 6, 4, 8, 10, 12};
 
+std::string colour_of(const ChartLine& line) { return colours[line.colour % colours.size()]; }
+
 std::string number(double value) {
   std::array<char, 32> text{};
   return {text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr};
@@ -125,14 +127,14 @@ std::string plot_lines(const Chart& chart) {
     const auto& points = chart.lines[i].points;
     if (std::ranges::none_of(points, [&](const auto& point) { return drawn(chart, point); })) continue;
     const auto data = "$d" + std::to_string(i);
-    const std::string look =
-        std::string(" lc rgb '") + colours[i % colours.size()] + "' pt " + std::to_string(marks[i % marks.size()]);
+    const std::string look = std::string(" lc rgb '") + colour_of(chart.lines[i]) + "' pt " +
+                             std::to_string(marks[chart.lines[i].colour % marks.size()]);
     text += block(chart, i);
     commands.append(commands.empty() ? "plot " : ", ")
         .append(data + " using 1:2 with linespoints lw 1.6 ps 0.7" + look + " title " + quoted(chart.lines[i].name));
     if (std::ranges::any_of(points, [](const auto& point) { return point.plus_minus > 0; }))
-      commands += ", " + data + " using 1:3:(0):($4-$3) with vectors nohead lw 1 lc rgb '" +
-                  colours[i % colours.size()] + "' notitle";
+      commands += ", " + data + " using 1:3:(0):($4-$3) with vectors nohead lw 1 lc rgb '" + colour_of(chart.lines[i]) +
+                  "' notitle";
   }
   return commands.empty() ? std::string() : text + commands + "\n";
 }
@@ -143,7 +145,7 @@ std::string plot_stacked(const Chart& chart) {
     commands.append(commands.empty() ? "plot " : ", ")
         .append("$rows using 1:" + std::to_string(2 * i + 2) + ":($1-0.38):($1+0.38):" + std::to_string(2 * i + 2) +
                 ":" + std::to_string(2 * i + 3) + " with boxxyerror fs solid 0.9 noborder lc rgb '" +
-                colours[i % colours.size()] + "' title " + quoted(chart.lines[i].name));
+                colour_of(chart.lines[i]) + "' title " + quoted(chart.lines[i].name));
   return commands.empty() ? std::string() : rows(chart) + commands + "\n";
 }
 
@@ -168,7 +170,7 @@ std::string script(const Chart& chart, int width, int height) {
     text += x_range(chart);
     if (const auto list = tics_at_points(chart); !list.empty() && chart.log_x) text += "set xtics (" + list + ")\n";
   }
-  if (chart.lines.size() == 1) text += "unset key\n";
+  if (chart.lines.size() == 1 && !chart.stacked) text += "unset key\n";
   return text + commands;
 }
 

@@ -18,6 +18,7 @@ struct ChartPoint {
 struct ChartLine {
   std::string name;
   std::vector<ChartPoint> points;
+  std::size_t colour;  ///< a number: the same in all charts for what is the same
 };
 struct Chart {
   std::string title;

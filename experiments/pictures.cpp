@@ -28,6 +28,8 @@ std::string as_title(std::string_view meaning) {
   return title;
 }
 
+bool ends_with_number(const std::string& label) { return !label.empty() && label.back() >= '0' && label.back() <= '9'; }
+
 bool numeric(const Axis& axis) {
   return std::ranges::all_of(axis.points, [](const Point& point) { return number(point.label).has_value(); });
 }
@@ -185,7 +187,7 @@ class Album {
     if (!numeric(x_axis)) make_categories(chart, x_axis);
     const auto count = view.lines < plan_.axes.size() ? plan_.axes[view.lines].points.size() : 1;
     for (std::size_t i = 0; i < count; ++i) {
-      ChartLine line;
+      ChartLine line{{}, {}, i};
       if (count > 1 || view.lines < plan_.axes.size()) line.name = line_name(plan_.axes[view.lines], i);
       auto place = rest;
       if (view.lines < plan_.axes.size()) place[view.lines] = i;
@@ -210,9 +212,11 @@ class Album {
         base ? outcome_.cells[cell].relative(metric, outcome_.cells[*base]) : outcome_.cells[cell].metric(metric);
     if (value.count == 0) return;
     const auto x = place[view.x];
-    // Along an axis of cases a line says something only from one value of a strategy to the next.
-    const bool apart = !chart.categories.empty() && !line.points.empty() && x > 0 &&
-                       strategy_at(place, view.x, x) != strategy_at(place, view.x, x - 1);
+    // Along an axis of cases a line says something only from one value of a setting to the next.
+    const auto& points = plan_.axes[view.x].points;
+    const bool apart = !chart.categories.empty() && x > 0 &&
+                       (!ends_with_number(points[x].label) || !ends_with_number(points[x - 1].label) ||
+                        strategy_at(place, view.x, x) != strategy_at(place, view.x, x - 1));
     line.points.push_back(
         {chart.categories.empty() ? *number(plan_.axes[view.x].points[x].label) : static_cast<double>(x), value.mean,
          value.plus_minus.value_or(0), apart});
@@ -227,7 +231,7 @@ class Album {
     auto chart = frame(view, "Aborts by cause, per started transaction", where);
     chart.stacked = true;
     chart.y_label = "aborts";
-    for (std::size_t c = 0; c < causes; ++c) chart.lines.push_back({std::string(name(static_cast<Cause>(c))), {}});
+    for (std::size_t c = 0; c < causes; ++c) chart.lines.push_back({std::string(name(static_cast<Cause>(c))), {}, c});
     const bool many = view.lines < plan_.axes.size();
     for (std::size_t i = 0; i < (many ? plan_.axes[view.lines].points.size() : 1); ++i) {
       if (i > 0) chart.groups.push_back(chart.categories.size());
