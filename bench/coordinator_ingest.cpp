@@ -20,6 +20,7 @@
 #include "coordinator/coordinator.hpp"
 #include "net/clock.hpp"
 #include "net/sockets.hpp"
+#include "program.hpp"
 #include "wire/codec.hpp"
 
 namespace gordian::bench {
@@ -294,16 +295,11 @@ int run(int argc, char** argv) {
   app.add_option("--rounds", rounds, "of the first part; medians are shown")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
-  app.add_option("--format", format, "table or json")->check(CLI::IsMember({"table", "json"}));
-  app.add_option("--role", role)->group("");  // what this program starts itself as
-  app.add_option("--endpoint", endpoint)->group("");
+  add_format(app, format);
+  add_role(app, role, endpoint);
   app.add_option("--what", what)->group("");
   app.add_option("--count", count)->group("");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  if (const auto code = parsed(app, argc, argv)) return *code;
   if (role == "sender") return run_sender(endpoint, what, count), 0;
   if (!role.empty()) return run_receiver(endpoint, what, role == "ingest", count), 0;
   for (const auto& row : {rates(events, rounds), memory(waits)}) {
@@ -320,10 +316,5 @@ int run(int argc, char** argv) {
 }  // namespace gordian::bench
 
 int main(int argc, char** argv) {
-  try {
-    return gordian::bench::run(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << "coordinator_ingest: " << error.what() << '\n';
-    return 1;
-  }
+  return gordian::bench::run_program("coordinator_ingest", gordian::bench::run, argc, argv);
 }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "experiments/model.hpp"
+#include "program.hpp"
 
 namespace gordian::bench {
 namespace {
@@ -28,12 +29,8 @@ int run(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::Range(1'000'000ULL, 10'000'000'000ULL));
   app.add_option("--strategy", strategy, "what is done about deadlocks")->capture_default_str();
-  app.add_option("--format", format, "table or json")->check(CLI::IsMember({"table", "json"}));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  add_format(app, format);
+  if (const auto code = parsed(app, argc, argv)) return *code;
   experiments::Settings settings;
   settings.mpl = 100, settings.locks = 8, settings.objects = 10'000;
   if (const auto done = experiments::set(settings, "strategy", strategy); !done) {
@@ -72,10 +69,5 @@ int run(int argc, char** argv) {
 }  // namespace gordian::bench
 
 int main(int argc, char** argv) {
-  try {
-    return gordian::bench::run(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << "experiment_speed: " << error.what() << '\n';
-    return 1;
-  }
+  return gordian::bench::run_program("experiment_speed", gordian::bench::run, argc, argv);
 }

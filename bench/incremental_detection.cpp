@@ -20,6 +20,7 @@
 #include "common.hpp"
 #include "detect/detector.hpp"
 #include "graph/wait_for_graph.hpp"
+#include "program.hpp"
 
 namespace gordian::bench {
 namespace {
@@ -389,12 +390,8 @@ int run(int argc, char** argv) {
   app.add_option("--full-pass", full_pass_txns, "transactions")
       ->capture_default_str()
       ->check(CLI::Range(1000, 10'000'000));
-  app.add_option("--format", format, "table or json")->check(CLI::IsMember({"table", "json"}));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  add_format(app, format);
+  if (const auto code = parsed(app, argc, argv)) return *code;
   const auto show = [&](const Json& row) {
     if (format == "json") {
       std::cout << row.dump() << std::endl;
@@ -417,10 +414,5 @@ int run(int argc, char** argv) {
 }  // namespace gordian::bench
 
 int main(int argc, char** argv) {
-  try {
-    return gordian::bench::run(argc, argv);
-  } catch (const std::exception& error) {
-    std::cerr << "incremental_detection: " << error.what() << '\n';
-    return 1;
-  }
+  return gordian::bench::run_program("incremental_detection", gordian::bench::run, argc, argv);
 }
