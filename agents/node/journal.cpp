@@ -26,6 +26,7 @@ Journal::~Journal() {
 void Journal::take(std::vector<lease::Record> records) {
   {
     const std::lock_guard lock(mutex_);
+    taken_ += records.size();
     if (records_.empty()) {
       records_ = std::move(records);
     } else {
@@ -57,7 +58,13 @@ void Journal::run() {
     committed_.fetch_add(batch.size(), std::memory_order_release);
     committed_more_();
     lock.lock();
+    written_.notify_all();
   }
+}
+
+bool Journal::flush(std::chrono::milliseconds longest) {
+  std::unique_lock lock(mutex_);
+  return written_.wait_for(lock, longest, [this, all = taken_] { return committed() >= all; });
 }
 
 void Journal::stop(bool clean) {

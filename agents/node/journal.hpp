@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -35,6 +36,9 @@ class Journal {
   /// that is not durable; it is tried again every second.
   [[nodiscard]] std::uint64_t committed() const { return committed_.load(std::memory_order_acquire); }
 
+  /// Waits until all that was taken is on disk; false: not within `longest`. It holds the caller up: for what is rare.
+  [[nodiscard]] bool flush(std::chrono::milliseconds longest);
+
   /// Waits for what was taken, then says that the server stops.
   void stop(bool clean);
   [[nodiscard]] store::Result<std::vector<lease::AuditRecord>> audit(std::size_t limit);
@@ -50,7 +54,9 @@ class Journal {
 
   std::mutex mutex_;
   std::condition_variable wake_;
+  std::condition_variable written_;
   std::vector<lease::Record> records_;  // guarded by mutex_
+  std::uint64_t taken_ = 0;             // guarded by mutex_
   bool stopping_ = false;               // guarded by mutex_
   std::thread thread_;
 };

@@ -14,6 +14,7 @@ namespace {
 // Selections beyond this are cut, however many are asked for.
 constexpr std::size_t resources_shown_max = 20'000;
 constexpr std::size_t audit_shown_max = 1'000;
+constexpr std::chrono::seconds flush_longest{3};
 
 lease::ServerTime now() { return {net::steady_now_us(), net::unix_now_us()}; }
 
@@ -99,6 +100,11 @@ tl::expected<std::string, std::string> Node::unlock_by_force(const std::string& 
   if (!done) return tl::unexpected(text::visible(argument->name) + ": " + done.error());
   log_->warn("{} released by force by {}: {}; {} transactions aborted", argument->name, argument->by, argument->why,
              done->aborted.size());
+  // Who did it, and why, must not be lost with this process.
+  journal_.take(core_.server().take_records());
+  if (!journal_.flush(flush_longest))
+    return tl::unexpected(text::visible(argument->name) +
+                          ": released, but the record of it is not on disk yet; see the agent's log for why");
   return admin::to_json(*done);
 }
 
