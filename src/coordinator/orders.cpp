@@ -214,7 +214,8 @@ void Resolution::order_branches(std::uint64_t incident, const TxnId& victim, Tim
   const auto& open = cases_.at(incident);
   const auto& state = open.victims.at(victim);
   const auto known = [&](graph::WaitRef ref) {
-    return ref.site < open.seen.size() && ref.sequence <= open.seen[ref.site].sequence;
+    return ref.site < open.seen.size() && open.seen[ref.site].incarnation == sites_.at(ref.site).incarnation &&
+           ref.sequence <= open.seen[ref.site].sequence;
   };
   std::map<graph::SiteSlot, std::pair<graph::WaitRef, wire::Abort::Role>> branches;
   for (const auto wait : graph_.waits(*vertex)) {

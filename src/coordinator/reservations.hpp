@@ -18,8 +18,9 @@ namespace gordian::coordinator {
 
 /// What each site, by slot, had reported at some time: tells waits and edges known then from later ones.
 struct SeenOfSite {
-  std::uint64_t sequence;  ///< the largest
-  std::uint64_t number;    ///< of the last message applied
+  std::uint64_t incarnation;  ///< of its agent: the next one counts anew
+  std::uint64_t sequence;     ///< the largest
+  std::uint64_t number;       ///< of the last message applied
 };
 using Seen = std::vector<SeenOfSite>;
 

@@ -417,7 +417,7 @@ std::optional<graph::SiteSlot> Sites::live_slot(const SiteId& id, std::uint64_t 
 Seen Sites::seen() const {
   Seen seen;
   for (const auto* site : by_slot_)
-    seen.push_back(site == nullptr ? SeenOfSite{} : SeenOfSite{site->last_sequence, site->applied});
+    seen.push_back(site == nullptr ? SeenOfSite{} : SeenOfSite{site->incarnation, site->last_sequence, site->applied});
   return seen;
 }
 
