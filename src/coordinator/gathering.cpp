@@ -58,15 +58,15 @@ void Gathering::follow(const std::vector<Touched>& touched, Time now) {
   if (peers_.alone()) return;
   names_.set_now(now.steady_us);
   for (const auto& place : touched) {
-    if (const auto* wait = std::get_if<graph::WaitRef>(&place)) {
-      chaser_.begin(*wait, now.steady_us);
+    if (const auto* begun = std::get_if<Begun>(&place)) {
+      chaser_.begin(begun->wait, now.steady_us);
       continue;
     }
     // Whoever waits for the group waits for this one now: a cycle through it comes back to its own waits.
     const auto& joined = std::get<Joined>(place);
     const auto group = graph_.find_group(joined.group);
     const auto older = [&](graph::EdgeSlot e) {  // those that begin now are followed themselves
-      return std::ranges::find(touched, Touched(graph_.ref(graph_.wait(e)))) == touched.end();
+      return std::ranges::find(touched, Touched(Begun{graph_.ref(graph_.wait(e))})) == touched.end();
     };
     if (group && std::ranges::any_of(graph_.in_edges(*group), older))
       chaser_.joined({joined.group, joined.txn}, now.steady_us);

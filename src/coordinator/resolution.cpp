@@ -26,8 +26,8 @@ Resolution::Resolution(const Options& options, const std::uint64_t& epoch, const
       next_pass_us_(now.steady_us + us(options.full_pass_interval)) {}
 
 std::optional<detect::Candidate> Resolution::search(const Touched& touched) {
-  if (const auto* ref = std::get_if<graph::WaitRef>(&touched)) {
-    const auto wait = graph_.find_wait(*ref);
+  if (const auto* begun = std::get_if<Begun>(&touched)) {
+    const auto wait = graph_.find_wait(begun->wait, begun->at);
     if (!wait) return std::nullopt;
     ++searches_;
     return detector_.search(*wait);
@@ -41,7 +41,11 @@ std::optional<detect::Candidate> Resolution::search(const Touched& touched) {
 }
 
 void Resolution::consider(const std::vector<Touched>& touched, Time now) {
-  for (const auto& place : touched) {
+  constexpr std::size_t on_the_way = 16;
+  for (std::size_t i = 0; i < touched.size(); ++i) {
+    if (i + on_the_way < touched.size())
+      if (const auto* begun = std::get_if<Begun>(&touched[i + on_the_way])) graph_.fetch_wait(begun->at);
+    const auto& place = touched[i];
     auto candidate = search(place);
     if (!candidate) continue;
     const auto members = candidate->members();
@@ -286,7 +290,7 @@ void Resolution::confirmed(const Site& site, const wire::Confirmed& reply, Time 
 
 std::vector<Touched> Resolution::touched_by(const detect::Candidate& candidate) {
   std::vector<Touched> waits;
-  for (const auto& e : candidate.edges) waits.emplace_back(graph::WaitRef{e.site, e.sequence});
+  for (const auto& e : candidate.edges) waits.emplace_back(Begun{{e.site, e.sequence}});
   return waits;
 }
 

@@ -312,7 +312,7 @@ void Sites::apply(Site& site, const wire::WaitChange& change, std::uint64_t numb
   if (!begun) return graph_full(site, begun.error(), "a wait");
   site.last_sequence = std::max(site.last_sequence, change.sequence);
   standing_.put(*begun, Standing(change.wait, number, now.steady_us - change.wait.age.count()));
-  touched_.emplace_back(ref);
+  touched_.emplace_back(Begun{ref, *begun});
   record(site, change);
 }
 

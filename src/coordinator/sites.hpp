@@ -66,6 +66,14 @@ struct Site {
   std::optional<Challenger> challenger;
 };
 
+/// The wait began or changed. `at`: where it stood then, which spares a look-up; what it was does not depend on that.
+struct Begun {
+  graph::WaitRef wait;
+  graph::WaitSlot at = graph::no_slot;
+
+  friend bool operator==(const Begun& a, const Begun& b) { return a.wait == b.wait; }
+  friend auto operator<=>(const Begun& a, const Begun& b) { return a.wait <=> b.wait; }
+};
 /// The transaction became a member of the group, or did so anew.
 struct Joined {
   graph::GroupRef group;
@@ -75,7 +83,7 @@ struct Joined {
   friend auto operator<=>(const Joined&, const Joined&) = default;
 };
 /// What may have closed a cycle: a wait that began or changed, or a new member.
-using Touched = std::variant<graph::WaitRef, Joined>;
+using Touched = std::variant<Begun, Joined>;
 
 class Sites {
  public:

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "graph/fetch.hpp"
 #include "graph/slot_array.hpp"
 #include "graph/wait_for_graph.hpp"
 
@@ -81,7 +82,7 @@ class StandingWaits {
 
   /// It will be removed soon, or is no wait: the memory is on its way.
   void fetch(graph::WaitSlot wait) const {
-    if (wait < standing_.size()) __builtin_prefetch(&standing_[wait], 1);
+    if (wait < standing_.size()) graph::fetch(standing_[wait]);
   }
 
  private:

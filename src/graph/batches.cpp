@@ -2,19 +2,13 @@
 #include <algorithm>
 #include <array>
 
+#include "graph/fetch.hpp"
 #include "graph/wait_for_graph.hpp"
 
 namespace gordian::graph {
 namespace {
 
 constexpr std::size_t batch_max = 32;  // about as many fetches as can be under way
-
-/// To be written; it may lie across two lines.
-template <class T>
-void fetch(const T& what) {
-  __builtin_prefetch(&what, 1);
-  if constexpr (64 % sizeof(T) != 0) __builtin_prefetch(reinterpret_cast<const char*>(&what + 1) - 1, 1);
-}
 
 /// Calls `each(first, size)` for parts that are no larger than a batch.
 void in_batches(std::size_t count, auto each) {

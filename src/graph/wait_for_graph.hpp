@@ -33,6 +33,7 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "graph/fetch.hpp"
 #include "graph/slot_array.hpp"
 #include "graph/slot_list.hpp"
 
@@ -138,6 +139,10 @@ class WaitForGraph {
   void hold(std::span<const TxnId* const> txns, std::vector<Vertex>& held);
   /// Appends the waits to `found`, in the same order, no_slot for one that does not stand; what ending them needs is on its way.
   void find_waits(std::span<const WaitRef> refs, std::vector<WaitSlot>& found) const;
+  /// What a search from the wait reads first is on its way. It need not stand any more; may be no_slot.
+  void fetch_wait(WaitSlot wait) const {
+    if (wait < waits_.capacity()) fetch(waits_[wait]);
+  }
   /// The transaction ended everywhere: its waits vanish, it blocks nobody and is a member of nothing; a wait that needs some
   /// of several needs one less. Returns the number of waits removed.
   std::size_t remove_txn(const TxnId& txn);
@@ -339,7 +344,7 @@ class WaitForGraph {
 
   Limits limits_;
   SlotArray<VertexData> vertices_;
-  Chunks<Links> links_;  ///< by vertex
+  std::vector<Links> links_;  ///< by vertex; in one piece, so that a walk computes where the next one lies
   SlotArray<EdgeData> edges_;
   SlotArray<WaitData> waits_;
   absl::flat_hash_set<Vertex, TxnHash, SameTxn> txns_;
