@@ -1,8 +1,8 @@
 // How fast the graph and the search are, next to Abseil's GraphCycles (incremental, keeps a topological order: Pearce and
 // Kelly) and Boost's strong_components (full pass), in the same run and in turn with them.
 //
-// Everyone gets the same waits in the same order and must find the same cycles. In the churn both are given their own
-// numbers, looked up beforehand, or both are given names; in the convoy numbers; strong_components is given a finished graph.
+// Everyone gets the same waits in the same order and must find the same cycles. Both are given their own numbers, looked up
+// beforehand, or both are given names; strong_components is given a finished graph.
 #include <absl/container/flat_hash_map.h>
 #include <absl/synchronization/internal/graphcycles.h>
 #include <time.h>
@@ -242,7 +242,7 @@ double convoy(auto contestant, const std::vector<std::uint32_t>& build, const st
 }
 
 Json convoy_row(const std::string& build, const std::string& drain, std::size_t length, std::size_t rounds) {
-  std::vector<double> ours, theirs, best, ratios, to_best;
+  std::vector<double> ours, theirs, best, ratios, to_best, ours_by_name, theirs_by_name, by_name;
   for (std::size_t round = 0; round < rounds; ++round) {
     const auto begun = in_order(build, length, static_cast<unsigned>(round));
     const auto ended = in_order(drain, length, static_cast<unsigned>(round + rounds));
@@ -251,6 +251,9 @@ Json convoy_row(const std::string& build, const std::string& drain, std::size_t 
     best.push_back(convoy(std::make_unique<Abseil>(length + 1, true), begun, ended));
     ratios.push_back(theirs.back() / ours.back());
     to_best.push_back(best.back() / ours.back());
+    ours_by_name.push_back(convoy(std::make_unique<GordianByName>(length + 1), begun, ended));
+    theirs_by_name.push_back(convoy(std::make_unique<AbseilByName>(length + 1), begun, ended));
+    by_name.push_back(theirs_by_name.back() / ours_by_name.back());
   }
   return {{"part", "convoy"},
           {"length", length},
@@ -261,6 +264,9 @@ Json convoy_row(const std::string& build, const std::string& drain, std::size_t 
           {"gordian_to_it", median(ratios)},
           {"graphcycles_in_order_ms", median(best)},
           {"gordian_to_it_in_order", median(to_best)},
+          {"gordian_by_name_ms", median(ours_by_name)},
+          {"graphcycles_by_name_ms", median(theirs_by_name)},
+          {"gordian_to_it_by_name", median(by_name)},
           {"wanted", 1}};
 }
 
@@ -349,7 +355,7 @@ Json full_pass_rows(std::size_t txns, std::size_t rounds) {
 // --- Output ---
 
 void print(const Json& row) {
-  char line[200];
+  char line[300];
   if (row["part"] == "churn") {
     std::snprintf(line, sizeof line,
                   "churn by %s, %zu transactions: %.0f ns, GraphCycles %.0f ns, ratio %.2f (wanted 8)",
@@ -358,11 +364,13 @@ void print(const Json& row) {
   } else if (row["part"] == "convoy") {
     std::snprintf(line, sizeof line,
                   "convoy of %zu, built %s, drained %s: %.2f ms, GraphCycles %.2f ms, ratio %.2f (wanted 1); its nodes "
-                  "in order: %.2f ms, %.2f",
+                  "in order: %.2f ms, %.2f; by name: %.2f ms, %.2f ms, %.2f",
                   row["length"].get<std::size_t>(), row["built"].get<std::string>().c_str(),
                   row["drained"].get<std::string>().c_str(), row["gordian_ms"].get<double>(),
                   row["graphcycles_ms"].get<double>(), row["gordian_to_it"].get<double>(),
-                  row["graphcycles_in_order_ms"].get<double>(), row["gordian_to_it_in_order"].get<double>());
+                  row["graphcycles_in_order_ms"].get<double>(), row["gordian_to_it_in_order"].get<double>(),
+                  row["gordian_by_name_ms"].get<double>(), row["graphcycles_by_name_ms"].get<double>(),
+                  row["gordian_to_it_by_name"].get<double>());
   } else {
     std::snprintf(line, sizeof line,
                   "full pass, %zu transactions: %.2f ms, strong_components on %s %.2f ms, ratio %.2f (wanted 3)",

@@ -311,7 +311,7 @@ void Sites::apply(Site& site, const wire::WaitChange& change, std::uint64_t numb
   const auto begun = graph_.begin_wait(ref, waiter, ahead_.blockers, groups, need);
   if (!begun) return graph_full(site, begun.error(), "a wait");
   site.last_sequence = std::max(site.last_sequence, change.sequence);
-  standing_.put(*begun, Standing(change.wait, number, now.steady_us - change.wait.age.count()));
+  standing_.place(*begun).set(change.wait, number, now.steady_us - change.wait.age.count());
   touched_.emplace_back(Begun{ref, *begun});
   record(site, change);
 }

@@ -4,8 +4,9 @@
 
 namespace gordian::coordinator {
 
-Standing::Standing(const Wait& wait, std::uint64_t message_number, std::int64_t began)
-    : number(message_number), began_us(began) {
+void Standing::set(const Wait& wait, std::uint64_t message_number, std::int64_t began) {
+  forget_texts();
+  number = message_number, began_us = began;
   const std::array<std::string_view, 3> texts{wait.resource, wait.mode, wait.detail};
   const auto length_of = [](std::string_view text) { return std::min(text.size(), length_max); };
   std::size_t bytes = 0;

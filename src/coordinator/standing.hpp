@@ -8,7 +8,6 @@
 #include <limits>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "graph/fetch.hpp"
 #include "graph/slot_array.hpp"
@@ -24,17 +23,11 @@ class Standing {
 
  public:
   Standing() = default;
-  Standing(const Wait& wait, std::uint64_t number, std::int64_t began_us);
-  Standing(Standing&& other) noexcept : Standing() { *this = std::move(other); }
-  Standing& operator=(Standing&& other) noexcept {
-    std::swap(number, other.number);
-    std::swap(began_us, other.began_us);
-    std::swap(texts_, other.texts_);
-    return *this;
-  }
   Standing(const Standing&) = delete;
   Standing& operator=(const Standing&) = delete;
   ~Standing() { forget_texts(); }
+  /// In place of what was here.
+  void set(const Wait& wait, std::uint64_t number, std::int64_t began_us);
   /// What is left of it may be read as long as nothing else takes its place, and means nothing.
   void forget_texts() {
     if (length() == elsewhere) delete[] block(), set_length(0);
@@ -73,9 +66,10 @@ class Standing {
 /// By the graph's number of the wait; valid as long as that.
 class StandingWaits {
  public:
-  void put(graph::WaitSlot wait, Standing standing) {
+  /// Where `wait` is kept.
+  [[nodiscard]] Standing& place(graph::WaitSlot wait) {
     while (standing_.size() <= wait) standing_.emplace_back();
-    standing_[wait] = std::move(standing);
+    return standing_[wait];
   }
   void remove(graph::WaitSlot wait) { standing_[wait].forget_texts(); }
   [[nodiscard]] const Standing& at(graph::WaitSlot wait) const { return standing_[wait]; }

@@ -20,17 +20,20 @@ void in_batches(std::size_t count, auto each) {
 void WaitForGraph::hold(std::span<const TxnId* const> txns, std::vector<Vertex>& held) {
   in_batches(txns.size(), [&](std::size_t first, std::size_t size) {
     std::array<Name, batch_max> names;
+    std::array<Vertex, batch_max> likely;
     for (std::size_t i = 0; i < size; ++i) {
       names[i] = Name(*txns[first + i]);
       txns_.prefetch(names[i]);
     }
     for (std::size_t i = 0; i < size; ++i) {
-      auto seen = no_slot;
+      auto& seen = likely[i] = no_slot;
       (void)txns_.contains(Candidate{names[i].hash, &seen});
       if (seen != no_slot) fetch(vertices_[seen]), fetch(links_[seen]);
     }
+    const SameTxn same{&vertices_};
     for (std::size_t i = 0; i < size; ++i) {
-      const auto v = held.emplace_back(vertex_for(names[i], *txns[first + i]));
+      const bool found = likely[i] != no_slot && same(likely[i], names[i]);
+      const auto v = held.emplace_back(found ? likely[i] : vertex_for(names[i], *txns[first + i]));
       ++vertices_[v].held;
       fetch(*links_[v].in.data());
     }
@@ -56,20 +59,20 @@ void WaitForGraph::find_waits(std::span<const WaitRef> refs, std::vector<WaitSlo
       fetch(vertices_[v]), fetch(links_[v]);
       for (const auto e : edges(waits[i])) fetch(edges_[e]);
     }
-    const auto each_end = [&](auto f) {
+    const auto each_blocker = [&](auto f) {
       for (const auto w : std::span(waits).first(size)) {
         if (w == no_slot) continue;
-        f(waiter(w));
         for (const auto e : edges(w)) f(target(e));
       }
     };
-    each_end([&](Vertex v) { fetch(vertices_[v]), fetch(links_[v]); });
-    each_end([&](Vertex v) {
-      txns_.prefetch(v);  // perhaps it goes with this wait
-      fetch(*links_[v].in.data());
-    });
-    each_end([&](Vertex v) {
-      if (!links_[v].in.empty()) fetch(edges_[links_[v].in.back()]);
+    each_blocker([&](Vertex v) { fetch(vertices_[v]), fetch(links_[v]); });
+    each_blocker([&](Vertex v) { fetch(*links_[v].in.data()); });
+    // Perhaps they go with this wait.
+    for (const auto w : std::span(waits).first(size))
+      if (w != no_slot && vertices_[waiter(w)].waits.single() && links_[waiter(w)].in.empty())
+        txns_.prefetch(waiter(w));
+    each_blocker([&](Vertex v) {
+      if (links_[v].in.single() && vertices_[v].waits.empty()) txns_.prefetch(v);
     });
   });
 }

@@ -21,6 +21,7 @@
 #include <absl/container/flat_hash_map.h>
 #include <absl/container/flat_hash_set.h>
 #include <absl/hash/hash.h>
+#include <absl/strings/string_view.h>
 
 #include <cstdint>
 #include <gordian/ids.hpp>
@@ -267,8 +268,11 @@ class WaitForGraph {
   // The indexes hold slots only; ids, their hashes and sequences are looked up where the slots keep them.
   struct Name {
     Name() = default;
-    explicit Name(const TxnId& txn)
-        : id(txn.view()), hash(static_cast<std::uint32_t>(absl::Hash<std::string_view>{}(id))) {}
+    explicit Name(const TxnId& txn) : id(txn.view()) {
+      // std::string_view may be another type to Abseil, which it hashes with std::hash, more slowly.
+      const absl::string_view text(id.data(), id.size());
+      hash = static_cast<std::uint32_t>(absl::Hash<absl::string_view>{}(text));
+    }
 
     std::string_view id;
     std::uint32_t hash = 0;
