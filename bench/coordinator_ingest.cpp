@@ -18,6 +18,7 @@
 
 #include "common.hpp"
 #include "coordinator/coordinator.hpp"
+#include "daemon/memory.hpp"
 #include "net/clock.hpp"
 #include "net/sockets.hpp"
 #include "program.hpp"
@@ -190,6 +191,7 @@ void run_receiver(const std::string& listen, const std::string& what, bool inges
   coordinator::Options options;
   options.lease = std::chrono::minutes(10);
   options.limits.waits_per_site = count;
+  daemon::keep_freed_memory();  // as gordiand does; the decoder alone, too
   // For the rate everything may lie ready; for the memory no messages should.
   const int queue = what == "churn" ? 1'000'000 : 1;
   auto socket = net::RouterSocket::bind({listen, 4u << 20, queue}, "ipc:///PATH");

@@ -9,6 +9,7 @@
 #include "daemon/endpoint_file.hpp"
 #include "daemon/guarded.hpp"
 #include "daemon/log.hpp"
+#include "daemon/memory.hpp"
 #include "daemon/stop_on_signal.hpp"
 #include "gordiand/answers.hpp"
 #include "gordiand/journal.hpp"
@@ -94,4 +95,7 @@ int run(int argc, const char* const* argv) {
 }  // namespace
 }  // namespace gordian::gordiand
 
-int main(int argc, char** argv) { return gordian::gordiand::run(argc, argv); }
+int main(int argc, char** argv) {
+  gordian::daemon::keep_freed_memory();
+  return gordian::gordiand::run(argc, argv);
+}
