@@ -40,14 +40,16 @@ bool sort_unique(std::vector<TxnId>& txns) {
   return txns.size() == named;
 }
 
-/// The clauses as they are found, up to a limit; and no longer than that, though each may be found many times.
+/// The clauses as they are found, up to a limit; and no longer than so many names, though each may be found many times.
 class Found {
  public:
-  explicit Found(std::size_t limit) : limit_(limit), steps_left_(16 * limit) {}
+  explicit Found(std::size_t limit) : limit_(limit), names_left_(256 * limit) {}
 
   /// False: enough.
   bool add(Clause clause) {
-    if (steps_left_-- == 0 || (clauses_.size() == limit_ && !clauses_.contains(clause))) return complete_ = false;
+    if (names_left_ < clause.blockers.size() || (clauses_.size() == limit_ && !clauses_.contains(clause)))
+      return complete_ = false;
+    names_left_ -= clause.blockers.size();
     clauses_.insert(std::move(clause));
     return true;
   }
@@ -67,7 +69,7 @@ class Found {
   }
 
   std::size_t limit_;
-  std::size_t steps_left_;
+  std::size_t names_left_;
   std::set<Clause> clauses_;
   bool complete_ = true;
 };

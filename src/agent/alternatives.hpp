@@ -30,8 +30,8 @@ struct Clauses {
 };
 
 /// `in_the_way`: for each request that waits, who must end before it is granted (each named once); nobody: it waits no more.
-/// `spare`: so many of the requests may wait for good. At most `limit` clauses. Cost: O(limit · requests), and with clauses for
-/// each way to choose one of the holders of every resource that is shared.
+/// `spare`: so many of the requests may wait for good. At most `limit` clauses. Cost: O(256 · limit names, sorted): there is one clause
+/// for each way to choose one of the holders of every resource that is shared, and many of them may be the same.
 [[nodiscard]] Clauses clauses_of(std::span<const std::vector<TxnId>> in_the_way, std::size_t spare, std::size_t limit);
 
 }  // namespace gordian::agent

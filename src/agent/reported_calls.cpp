@@ -110,6 +110,16 @@ bool TableReporter::begin(Ticket ticket, Call& call, Clause clause) {
   return true;
 }
 
+void TableReporter::withdraw(WaitHandle wait) {
+  const auto known = call_by_handle_.find(key(wait));
+  if (known == call_by_handle_.end()) return sink_.end_wait(wait);
+  const auto ticket = known->second;
+  auto& call = calls_.at(key(ticket));
+  std::erase_if(call.told, [&](const auto& told) { return told.first == wait; });
+  end(wait);
+  tell(ticket, call);
+}
+
 void TableReporter::end(WaitHandle wait) {
   sink_.end_wait(wait);
   call_by_handle_.erase(key(wait));

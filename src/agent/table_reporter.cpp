@@ -103,20 +103,24 @@ void TableReporter::wait_ended(WaitNumber wait, const std::string& resource, std
 void TableReporter::holder_joined(const std::string& resource, Mode group, const TxnId& txn, std::uint64_t) {
   sink_.named(txn);
   Resource& at = resources_[resource];
-  at.names[txn].push_back(group);
-  if (const auto handle = holder_group(at, resource, group)) sink_.join_group(*handle, txn);
+  auto& held = at.names[txn];
+  const bool joins = std::find(held.begin(), held.end(), group) == held.end();
+  held.push_back(group);
+  if (const auto handle = holder_group(at, resource, group); handle && joins) sink_.join_group(*handle, txn);
   tell_calls_at(resource);
 }
 
 void TableReporter::holder_left(const std::string& resource, Mode group, const TxnId& txn, std::uint64_t) {
   const auto it = resources_.find(resource);
   if (it == resources_.end()) return;
-  if (const auto& handle = it->second.holders[index(group)]) sink_.leave_group(*handle, txn);
+  bool leaves = true;
   if (const auto held = it->second.names.find(txn); held != it->second.names.end()) {
-    const auto mode = std::find(held->second.begin(), held->second.end(), group);
-    if (mode != held->second.end()) held->second.erase(mode);
-    if (held->second.empty()) it->second.names.erase(held);
+    auto& modes = held->second;
+    if (const auto mode = std::find(modes.begin(), modes.end(), group); mode != modes.end()) modes.erase(mode);
+    leaves = std::find(modes.begin(), modes.end(), group) == modes.end();
+    if (modes.empty()) it->second.names.erase(held);
   }
+  if (const auto& handle = it->second.holders[index(group)]; handle && leaves) sink_.leave_group(*handle, txn);
   tell_calls_at(resource);
 }
 

@@ -33,6 +33,7 @@ class ReportSink {
   virtual bool set_blockers(WaitHandle wait, const std::vector<Blocker>& blockers, std::uint32_t need) = 0;
   virtual void end_wait(WaitHandle wait) = 0;
   virtual std::optional<GroupHandle> begin_group(std::string resource, std::string mode, Kind kind) = 0;
+  /// It is no member yet, and leaves once.
   virtual void join_group(GroupHandle group, const TxnId& txn) = 0;
   virtual void leave_group(GroupHandle group, const TxnId& txn) = 0;
   virtual void end_group(GroupHandle group) = 0;
@@ -53,6 +54,9 @@ class TableReporter : public WaitObserver {
   };
   /// What the table knows a reported wait as; empty if it is over. Of a call for some of several all of its requests that wait.
   [[nodiscard]] std::vector<TableWait> find(WaitHandle wait) const;
+  /// The reported wait does not stand as it was told: it ends. A call for some of several is told anew, as a wait of another
+  /// name, for what is known of it may be told already and would not be told again.
+  void withdraw(WaitHandle wait);
   /// The call for some of several that a wait belongs to.
   struct CallView {
     Ticket ticket;

@@ -106,7 +106,7 @@ class LocalDetector::Impl::Site : public WaitObserver, private agent::ReportSink
     for (const auto group : wait->second.groups) {
       const auto& members = groups_.at(number(group));
       const auto member = members.find(edge.blocker);
-      if (member != members.end()) since = std::max(since, member->second.step);
+      if (member != members.end()) since = std::max(since, member->second);
     }
     return Edge{
         edge, this, reporter_.find(WaitHandle{edge.sequence}).front(), wait->second.mode, since, wait->second.start};
@@ -142,11 +142,6 @@ class LocalDetector::Impl::Site : public WaitObserver, private agent::ReportSink
     std::string mode;
     std::uint64_t step;
     std::uint64_t start;
-  };
-
-  struct Member {
-    std::uint64_t step = 0;   ///< at which it was told
-    std::uint32_t times = 0;  ///< two handles may have one id
   };
 
   template <class Report>
@@ -188,16 +183,11 @@ class LocalDetector::Impl::Site : public WaitObserver, private agent::ReportSink
   void join_group(GroupHandle group, const TxnId& txn) override {
     const graph::GroupRef ref{slot_, number(group)};
     if (!detector_.graph_.join(ref, txn)) return;
-    auto& member = groups_.at(number(group))[txn];
-    member.step = step_;
-    ++member.times;
+    groups_.at(number(group))[txn] = step_;
     detector_.found(Joined{ref, txn});
   }
   void leave_group(GroupHandle group, const TxnId& txn) override {
-    auto& members = groups_.at(number(group));
-    const auto member = members.find(txn);
-    if (member == members.end() || --member->second.times > 0) return;
-    members.erase(member);
+    groups_.at(number(group)).erase(txn);
     detector_.graph_.leave({slot_, number(group)}, txn);
   }
   void end_group(GroupHandle group) override {
@@ -210,8 +200,9 @@ class LocalDetector::Impl::Site : public WaitObserver, private agent::ReportSink
   const graph::SiteSlot slot_;
   const ModeMatrix modes_;
   agent::TableReporter reporter_;
-  std::unordered_map<std::uint64_t, Known> waits_;                               // by WaitHandle
-  std::unordered_map<std::uint64_t, std::unordered_map<TxnId, Member>> groups_;  // by GroupHandle
+  std::unordered_map<std::uint64_t, Known> waits_;  // by WaitHandle
+  // By GroupHandle: its members, and the step at which each was told.
+  std::unordered_map<std::uint64_t, std::unordered_map<TxnId, std::uint64_t>> groups_;
   std::uint64_t last_wait_ = 0;
   std::uint64_t last_group_ = 0;
   std::uint64_t step_ = 0;   // of the event that is being reported

@@ -90,8 +90,11 @@ class TableAgent::Impl final : private WaitObserver, private agent::ReportSink {
   }
 
   void look_again(const std::vector<WaitHandle>& waits, const ConfirmAnswer& answer) {
-    for (const WaitHandle handle : waits)
-      if (const auto known = find(handle); !known.empty() && !stand(known)) agent_->end_wait(handle);
+    for (const WaitHandle handle : waits) {
+      if (const auto known = find(handle); known.empty() || stand(known)) continue;
+      const std::lock_guard lock(mutex_);
+      if (!reporter_.find(handle).empty()) reporter_.withdraw(handle);
+    }
     answer.ready();
   }
 
