@@ -1,6 +1,8 @@
 #include "coordinator/gathering.hpp"
 
 #include <algorithm>
+#include <map>
+#include <set>
 #include <utility>
 
 namespace gordian::coordinator {
@@ -57,19 +59,24 @@ Gathering::Gathering(const Options& options, const graph::WaitForGraph& graph, c
 void Gathering::follow(const std::vector<Touched>& touched, Time now) {
   if (peers_.alone()) return;
   names_.set_now(now.steady_us);
+  std::set<graph::WaitRef> begun;
+  std::map<graph::GroupRef, bool> followed;  // does anybody wait for the group who did before?
   for (const auto& place : touched) {
-    if (const auto* begun = std::get_if<Begun>(&place)) {
-      chaser_.begin(begun->wait, now.steady_us);
+    if (const auto* wait = std::get_if<Begun>(&place)) begun.insert(wait->wait);
+  }
+  for (const auto& place : touched) {
+    if (const auto* wait = std::get_if<Begun>(&place)) {
+      chaser_.begin(wait->wait, now.steady_us);
       continue;
     }
     // Whoever waits for the group waits for this one now: a cycle through it comes back to its own waits.
     const auto& joined = std::get<Joined>(place);
-    const auto group = graph_.find_group(joined.group);
-    const auto older = [&](graph::EdgeSlot e) {  // those that begin now are followed themselves
-      return std::ranges::find(touched, Touched(Begun{graph_.ref(graph_.wait(e))})) == touched.end();
-    };
-    if (group && std::ranges::any_of(graph_.in_edges(*group), older))
-      chaser_.joined({joined.group, joined.txn}, now.steady_us);
+    const auto [known, is_new] = followed.try_emplace(joined.group, false);
+    if (const auto group = graph_.find_group(joined.group); is_new && group)
+      known->second = std::ranges::any_of(graph_.in_edges(*group), [&](graph::EdgeSlot e) {
+        return !begun.contains(graph_.ref(graph_.wait(e)));  // those that begin now are followed themselves
+      });
+    if (known->second) chaser_.joined({joined.group, joined.txn}, now.steady_us);
   }
   send_out(now);
 }

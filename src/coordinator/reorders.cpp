@@ -125,7 +125,12 @@ void Resolution::end_reordering(std::uint64_t number, Time now) {
   auto reordering = *std::exchange(cases_.at(number).reordering, std::nullopt);
   auto& pending = reordering.pending;
   for (const auto& txn : pending.candidate.members()) busy_.erase(txn);
-  if (reordering.failed && stands(pending)) {
+  const auto& seen = cases_.at(number).seen;
+  const bool same_lives =
+      std::ranges::all_of(pending.questions, [&](const auto& asked) {  // of the agents that confirmed it
+        return asked.first < seen.size() && seen[asked.first].incarnation == sites_.at(asked.first).incarnation;
+      });
+  if (reordering.failed && same_lives && stands(pending)) {
     for (auto& e : pending.candidate.edges)
       if (e.kind == Kind::soft) e.kind = Kind::hard;
     const auto chosen = choose(pending);

@@ -239,9 +239,10 @@ bool Resolution::may_ask_again(const Pending& pending) {
   if (!peers_.alone() && !std::ranges::all_of(members, [&](const TxnId& txn) { return peers_.owned(txn); }))
     return false;
   const auto silent = [&](const detect::CandidateEdge& e) { return pending.unanswered.contains(e.site); };
+  const auto shared = [&](const TxnId& txn) { return std::ranges::binary_search(members, txn); };
   return std::ranges::none_of(deferred_, [&](const Touched& place) {
     const auto other = search(place);
-    return other && std::ranges::none_of(other->edges, silent);
+    return other && std::ranges::any_of(other->members(), shared) && std::ranges::none_of(other->edges, silent);
   });
 }
 
@@ -311,7 +312,7 @@ void Resolution::proceed(std::uint64_t number, Time now) {
 
 void Resolution::site_lost(graph::SiteSlot slot, Time now) {
   for (auto it = pending_.begin(); it != pending_.end();) {
-    if (it->second.unanswered.contains(slot)) {
+    if (it->second.questions.contains(slot)) {  // what it has confirmed already was true of the life that ended
       out_.count("candidates_dissolved");
       release(it->first, it->second);
       it = pending_.erase(it);

@@ -5,8 +5,8 @@
 // settled; a further candidate that touches either is put off, and searched for again afterwards. So nobody is aborted for
 // a deadlock that is being broken already.
 //
-// Where coordinators share the graph, whoever the suspicion was sent to leads: it asks the agents of all waits itself, and
-// reserves the transactions at their owners meanwhile, so that nobody else leads a case about one of them.
+// Where coordinators share the graph, whoever the suspicion was sent to leads: it reserves the transactions at their owners, so
+// that nobody else leads a case about one of them, and once it has them all it asks the agents of all waits itself.
 #pragma once
 
 #include <functional>

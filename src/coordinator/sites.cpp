@@ -108,7 +108,7 @@ void Sites::begin_session(Site& site, const PeerId& peer, const wire::Hello& hel
   if (const auto other = peers_.find(peer); other != peers_.end() && other->second != &site)
     end_session(*other->second);
   if (hello.incarnation != site.incarnation) {
-    site.last_sequence = 0;
+    site.last_sequence = site.last_number = 0;
     drop_waits(site);
     lost_.push_back(site.slot);  // its numbers name other waits from now on: nothing asked under the old ones is open
     if (!joined) out_.events.emplace_back(SiteChanged{site.id, SiteChanged::What::lost});
@@ -250,6 +250,7 @@ void Sites::snapshot(Site& site, const wire::Snapshot& message, Time now) {
 /// A few at a time: what they name is looked up for all of them at once, and stays while they are applied.
 void Sites::apply(Site& site, std::span<const wire::Change> changes, std::uint64_t number, Time now) {
   constexpr std::size_t at_once = 64;
+  site.last_number = std::max(site.last_number, number);
   touched_.reserve(touched_.size() + changes.size());
   for (; !changes.empty(); changes = changes.subspan(std::min(at_once, changes.size()))) {
     const auto next = changes.first(std::min(at_once, changes.size()));
@@ -417,7 +418,8 @@ std::optional<graph::SiteSlot> Sites::live_slot(const SiteId& id, std::uint64_t 
 Seen Sites::seen() const {
   Seen seen;
   for (const auto* site : by_slot_)
-    seen.push_back(site == nullptr ? SeenOfSite{} : SeenOfSite{site->incarnation, site->last_sequence, site->applied});
+    seen.push_back(site == nullptr ? SeenOfSite{}
+                                   : SeenOfSite{site->incarnation, site->last_sequence, site->last_number});
   return seen;
 }
 

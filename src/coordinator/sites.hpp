@@ -39,6 +39,8 @@ struct Site {
   std::uint64_t incarnation = 0;
   std::uint64_t applied = 0;
   std::uint64_t last_sequence = 0;  ///< the largest reported
+  std::uint64_t last_number =
+      0;  ///< of a message whose changes were applied, also of a part of a snapshot that is arriving
   std::int64_t last_heard_us = 0;
   bool resolve_local_deadlocks = true;
   std::string engine, label, software;

@@ -28,7 +28,7 @@ class Standing {
   ~Standing() { forget_texts(); }
   /// In place of what was here.
   void set(const Wait& wait, std::uint64_t number, std::int64_t began_us);
-  /// What is left of it may be read as long as nothing else takes its place, and means nothing.
+  /// `number` and `began_us` may still be read, and mean nothing.
   void forget_texts() {
     if (length() == elsewhere) delete[] block(), set_length(0);
   }

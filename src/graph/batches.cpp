@@ -27,7 +27,7 @@ void WaitForGraph::hold(std::span<const TxnId* const> txns, std::vector<Vertex>&
     }
     for (std::size_t i = 0; i < size; ++i) {
       auto& seen = likely[i] = no_slot;
-      (void)txns_.contains(Candidate{names[i].hash, &seen});
+      (void)txns_.contains(Guess{names[i].hash, &seen});
       if (seen != no_slot) fetch(vertices_[seen]), fetch(links_[seen]);
     }
     const SameTxn same{&vertices_};
@@ -48,7 +48,7 @@ void WaitForGraph::find_waits(std::span<const WaitRef> refs, std::vector<WaitSlo
       if (ref.site < sites_.size()) sites_[ref.site].prefetch(Sequence{ref.sequence});
     for (std::size_t i = 0; i < size; ++i) {
       auto& seen = waits[i] = no_slot;
-      if (here[i].site < sites_.size()) (void)sites_[here[i].site].contains(Candidate{here[i].sequence, &seen});
+      if (here[i].site < sites_.size()) (void)sites_[here[i].site].contains(Guess{here[i].sequence, &seen});
       if (seen != no_slot) fetch(waits_[seen]);
     }
     for (std::size_t i = 0; i < size; ++i) {

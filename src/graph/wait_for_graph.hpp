@@ -109,8 +109,8 @@ class WaitForGraph {
 
   /// Begins the wait `ref`, or replaces it if it stands already (blockers named again keep their edges). A blocker equal
   /// to the waiter is dropped (an upgrader among the holders), one named twice counts once. A wait without blockers is
-  /// kept and blocks nobody's progress. If `ref` stands with another waiter, that wait ends first; neither `waiter` nor
-  /// `blockers` may refer into this graph then. `groups`: numbers of groups at the same site; one that does not stand is
+  /// kept and blocks nobody's progress. If `ref` stands with another waiter, that wait ends first. Names may
+  /// be those of living vertices of this graph. `groups`: numbers of groups at the same site; one that does not stand is
   /// passed over. `need`: how many of the blockers must end before the waiter goes on, from 1; need_all, and whatever is not
   /// less than their number, means all; groups and soft blockers go with need_all only. Cost: O(k log k) for k blockers and groups.
   tl::expected<WaitSlot, LimitReached> begin_wait(WaitRef ref, const TxnId& waiter, std::span<const Blocker> blockers,
@@ -279,7 +279,7 @@ class WaitForGraph {
   };
   /// Equals nothing, but tells which slot it was compared with last: most likely the one that has this key, and what is
   /// there was not read.
-  struct Candidate {
+  struct Guess {
     std::uint64_t key;  ///< a name's hash, or a sequence
     std::uint32_t* seen;
   };
@@ -288,7 +288,7 @@ class WaitForGraph {
     const SlotArray<VertexData>* vertices;
     [[nodiscard]] std::size_t operator()(Vertex v) const { return spread((*vertices)[v].hash); }
     [[nodiscard]] std::size_t operator()(const Name& name) const { return spread(name.hash); }
-    [[nodiscard]] std::size_t operator()(Candidate c) const { return spread(static_cast<std::uint32_t>(c.key)); }
+    [[nodiscard]] std::size_t operator()(Guess c) const { return spread(static_cast<std::uint32_t>(c.key)); }
     [[nodiscard]] static std::size_t spread(std::uint32_t hash) {
       const auto product = std::uint64_t{hash} * 0x9e3779b97f4a7c15ULL;
       return product ^ product >> 32U;
@@ -299,7 +299,7 @@ class WaitForGraph {
     const SlotArray<VertexData>* vertices;
     [[nodiscard]] bool operator()(Vertex a, Vertex b) const { return a == b; }
     [[nodiscard]] bool operator()(Vertex v, const Name& name) const { return (*vertices)[v].id.view() == name.id; }
-    [[nodiscard]] bool operator()(Vertex v, Candidate c) const { return *c.seen = v, false; }
+    [[nodiscard]] bool operator()(Vertex v, Guess c) const { return *c.seen = v, false; }
   };
   struct Sequence {
     std::uint64_t value;
@@ -309,14 +309,14 @@ class WaitForGraph {
     const SlotArray<WaitData>* waits;
     [[nodiscard]] std::size_t operator()(WaitSlot w) const { return (*this)(Sequence{(*waits)[w].sequence}); }
     [[nodiscard]] std::size_t operator()(Sequence s) const { return absl::Hash<std::uint64_t>{}(s.value); }
-    [[nodiscard]] std::size_t operator()(Candidate c) const { return (*this)(Sequence{c.key}); }
+    [[nodiscard]] std::size_t operator()(Guess c) const { return (*this)(Sequence{c.key}); }
   };
   struct SameSequence {
     using is_transparent = void;
     const SlotArray<WaitData>* waits;
     [[nodiscard]] bool operator()(WaitSlot a, WaitSlot b) const { return a == b; }
     [[nodiscard]] bool operator()(WaitSlot w, Sequence s) const { return (*waits)[w].sequence == s.value; }
-    [[nodiscard]] bool operator()(WaitSlot w, Candidate c) const { return *c.seen = w, false; }
+    [[nodiscard]] bool operator()(WaitSlot w, Guess c) const { return *c.seen = w, false; }
   };
   using SiteWaits = absl::flat_hash_set<WaitSlot, SequenceHash, SameSequence>;
   using SiteGroups = absl::flat_hash_map<std::uint64_t, Vertex>;
