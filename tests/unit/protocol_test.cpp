@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "protocol_world.hpp"
 
@@ -210,6 +211,68 @@ TEST_CASE("an engine that asks its server confirms only after it has looked agai
     w.settle();
     CHECK(w.incidents().size() == 1);
   }
+}
+
+TEST_CASE("a candidate that has nothing to do with it does not keep a silent agent from being asked again") {
+  World w;
+  const auto silent = [](agent::Options& o) { o.engine_confirms = true; };
+  w.add("a", 1, silent), w.add("b"), w.add("c", 1, silent), w.add("d");
+  cross(w);
+  w.wait("c", "T3", {"T4"}), w.wait("d", "T4", {"T3"});
+  w.settle();
+  w.wait("d", "T5", {"T3"}), w.wait("c", "T3", {"T5"});  // put off: T3 is asked about already
+  w.settle();
+  auto& a = w.engines.at("a");
+  REQUIRE(a.questions.size() == 1);
+  w.pass(1500);
+  a.core->confirm_ready(a.questions.front().ticket);
+  w.settle();
+  CHECK(w.incidents().size() == 1);
+}
+
+TEST_CASE("what an agent confirmed is worth nothing after its restart") {
+  World w;
+  w.options.takeover_wait = std::chrono::milliseconds(0);
+  w.start_boss();
+  w.add("a", 1, [](agent::Options& o) { o.engine_confirms = true; });
+  w.add("b");
+  cross(w);
+  w.settle();
+  auto& a = w.engines.at("a");
+  REQUIRE(a.questions.size() == 1);
+  w.add("b", 2);
+  w.wait("b", "T1", {"T2"});  // has the sequence that the wait of the earlier life had
+  w.settle();
+  a.core->confirm_ready(a.questions.front().ticket);
+  w.settle();
+  CHECK(w.counter("candidates_dissolved") == 1);
+  CHECK(w.incidents().empty());
+  REQUIRE(a.questions.size() == 2);
+  a.core->confirm_ready(a.questions.back().ticket);
+  w.settle();
+  REQUIRE(w.incidents().size() == 1);
+  for (const auto& edge : w.incidents()[0].edges)
+    CHECK(edge.wait.incarnation == (edge.wait.site == SiteId("b") ? 2 : 1));
+}
+
+TEST_CASE("a victim's locks are freed at a site whose snapshot has not come yet") {
+  World w;
+  std::optional<wire::FromAgent> hello;
+  w.lose_request = [&](const std::string& site, const wire::Request& request) {
+    const auto* message = std::get_if<wire::FromAgent>(&request);
+    if (site == "c" && message != nullptr && std::holds_alternative<wire::Hello>(*message)) hello = *message;
+    return false;
+  };
+  w.add("a"), w.add("b"), w.add("c");
+  w.wait("c", "T3", {"T2"});
+  w.settle();
+  REQUIRE(hello);
+  w.lose_request = [](const std::string& site, auto&) { return site == "c"; };
+  w.boss->receive("c", *hello, w.time());  // it connects anew, and what it says then is lost
+  cross(w);
+  w.settle();
+  REQUIRE(w.incidents().size() == 1);
+  CHECK(w.ordered("c") == std::vector<std::string>{"T2"});
 }
 
 TEST_CASE("a lost message leads to a snapshot, and the deadlock is found") {
