@@ -90,19 +90,21 @@ class Adviser {
       const bool plain =
           point.settings.size() == 1 && point.settings.front().first == axis.name && axis.name != "strategy";
       const bool bare = plain || (!point.label.empty() && point.label[0] >= '0' && point.label[0] <= '9');
-      text.append(text.empty() ? "" : ", ").append(bare ? axis.name + " " + point.label : point.label);
+      const bool told = point.label.starts_with(axis.name + " ");
+      text.append(text.empty() ? "" : ", ").append(bare && !told ? axis.name + " " + point.label : point.label);
     }
     return text;
   }
 
   [[nodiscard]] std::vector<Situation> find_situations() const {
-    std::map<std::string, std::size_t> known;
+    std::map<std::vector<std::size_t>, std::size_t> known;
     std::vector<Situation> found;
     for (std::size_t i = 0; i < plan_.cells.size(); ++i) {
       if (outcome_.cells[i].runs.empty()) continue;
-      const auto where = label(plan_.cells[i], false);
-      const auto [at, fresh] = known.emplace(where, found.size());
-      if (fresh) found.push_back({where, {}});
+      auto where = plan_.cells[i].place;
+      for (const auto axis : chosen_) where[axis] = 0;
+      const auto [at, fresh] = known.emplace(std::move(where), found.size());
+      if (fresh) found.push_back({label(plan_.cells[i], false), {}});
       found[at->second].choices.push_back({label(plan_.cells[i], true), i, {}});
     }
     return found;

@@ -280,16 +280,22 @@ std::string complaint(const Settings& s, std::string& key) {
 std::string_view name(Strategy strategy) { return name_in(strategy); }
 std::string_view name(Access access) { return name_in(access); }
 
+std::string_view told_with(Strategy strategy) {
+  switch (strategy) {
+    case Strategy::timeout:
+    case Strategy::detection_timeout: return "timeout";
+    case Strategy::periodic: return "period";
+    case Strategy::lease: return "lease";
+    case Strategy::edge_chasing: return "sites";
+    default: return {};
+  }
+}
+
 std::string describe_strategy(const Settings& s) {
   const std::string text(name(s.strategy));
-  switch (s.strategy) {
-    case Strategy::timeout:
-    case Strategy::detection_timeout: return text + " " + show(s.timeout);
-    case Strategy::periodic: return text + " " + show(s.period);
-    case Strategy::lease: return text + " " + show(s.lease);
-    case Strategy::edge_chasing: return text + ", " + std::to_string(s.sites) + " sites";
-    default: return text;
-  }
+  const auto key = told_with(s.strategy);
+  if (key == "sites") return text + ", " + text_of(s, key) + " sites";
+  return key.empty() ? text : text + " " + text_of(s, key);
 }
 
 }  // namespace gordian::experiments

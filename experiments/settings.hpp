@@ -122,6 +122,8 @@ struct SettingInfo {
 
 [[nodiscard]] std::string_view name(Strategy strategy);
 [[nodiscard]] std::string_view name(Access access);
+/// The setting that goes with a strategy, "timeout"; empty: none does.
+[[nodiscard]] std::string_view told_with(Strategy strategy);
 /// "timeout 8", "periodic 16": the strategy with what it is set to.
 [[nodiscard]] std::string describe_strategy(const Settings& settings);
 

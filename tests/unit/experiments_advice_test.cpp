@@ -123,6 +123,21 @@ TEST_CASE("a plan that only varies the load has nothing to choose") {
   CHECK(says(text, 0, "Throughput is highest with mpl 20"));
 }
 
+TEST_CASE("cases without labels are workloads of their own") {
+  const auto text = advice(outcome(R"(
+[[vary]]
+name = "load"
+cases = [{ mpl = 10 }, { mpl = 40 }]
+[[vary]]
+name = "strategy"
+cases = [{ strategy = "detection" }, { strategy = "no_wait" }]
+)",
+                                   {{{2.0, 2.1, 2.05}}, {{1, 1.1, 1.05}}, {{1, 1.1, 1.05}}, {{4, 4.1, 4.05}}}));
+  CHECK(says(text, 0, "Over 2 workloads"));
+  CHECK(says(text, 1, "With mpl 10: choose detection"));
+  CHECK(says(text, 2, "With mpl 40: choose no_wait"));
+}
+
 TEST_CASE("cells without runs are not compared") {
   CHECK(says(advice(outcome(two_strategies, {{}, {}, {}, {}})), 0, "nothing to advise"));
   const auto text = advice(outcome(two_strategies, {{{2.0, 2.1, 2.05}}, {}, {}, {}}));

@@ -77,6 +77,18 @@ TEST_CASE("the cells are the grid of all axes") {
   CHECK(plan_of("").cells.size() == 1);
 }
 
+TEST_CASE("a case without a label is called by what it sets") {
+  const auto plan = plan_of(R"([[vary]]
+name = "case"
+cases = [{ mpl = 10 }, { mpl = 40 }, { mpl = 40, access = "zipf" }, { strategy = "timeout", timeout = 8 },
+  { strategy = "timeout", timeout = 8, timeout_growth = 2 }, { strategy = "edge_chasing", sites = 3, delay = 0.5 }, {}]
+)");
+  std::vector<std::string> labels;
+  for (const auto& point : plan.axes.front().points) labels.push_back(point.label);
+  CHECK(labels == std::vector<std::string>{"mpl 10", "mpl 40", "access zipf, mpl 40", "timeout 8",
+                                           "timeout 8, timeout_growth 2", "edge_chasing, 3 sites, delay 0.5", "base"});
+}
+
 TEST_CASE("a bad configuration: file, line, key, and what was expected") {
   struct Bad {
     std::string text, error;
@@ -96,6 +108,16 @@ TEST_CASE("a bad configuration: file, line, key, and what was expected") {
            {"[[vary]]\nvalues = [1]\n", "test.toml:2: values: expected the setting's name"},
            {"[[vary]]\nname = \"a\"\n", "expected either setting and values, or name and cases"},
            {"[[vary]]\nname = \"a\"\ncases = [{mpl = 5, speed = 3}]\n", "test.toml:3: unknown setting \"speed\""},
+           {"[[vary]]\nsetting = \"mpl\"\nvalues = [5]\nname = \"a\"\ncases = [{mpl = 5}]\n",
+            "test.toml:1: vary: expected either setting and values, or name and cases"},
+           {"[[vary]]\nsetting = \"mpl\"\nname = \"a\"\ncases = [{locks = 5}]\n",
+            "expected either setting and values, or name and cases"},
+           {"[[vary]]\nsetting = \"delay\"\nvalues = [\n1,\n1.0]\n",
+            "test.toml:5: vary: axis \"delay\" has \"1\" already; expected each point once"},
+           {"[[vary]]\nname = \"a\"\ncases = [{label = \"b\", mpl = 5}, {label = \"b\", mpl = 6}]\n",
+            "test.toml:3: vary: axis \"a\" has \"b\" already"},
+           {"[[vary]]\nsetting = \"mpl\"\nvalues = [5]\n[[vary]]\nname = \"a\"\ncases = [{locks = 5},\n{mpl = 6}]\n",
+            "test.toml:7: mpl: axis \"mpl\" sets it already; expected each setting on one axis only"},
            {"[[plot]]\nx = \"mpl\"\n", "x: \"mpl\" was given, expected one of the axes"},
            {"[base]\nlocks = 20\nobjects = 10\n", "test.toml:2: locks: a transaction takes up to 20 of 10 objects"},
            {"[base]\nstrategy = \"lease\"\n", "lease: strategy \"lease\" needs its length"},
