@@ -14,6 +14,11 @@
 
 namespace gordian::experiments {
 
+/// Resources' names have eight digits (workload.hpp).
+inline constexpr std::uint64_t resources_max = 100'000'000;
+/// Of TPC-C: so many have fewer resources than that.
+inline constexpr std::uint64_t warehouses_max = 769;
+
 /// What is done about deadlocks.
 enum class Strategy : std::uint8_t {
   detection,          ///< looked for at every wait

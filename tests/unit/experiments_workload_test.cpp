@@ -124,6 +124,18 @@ TEST_CASE("TPC-C: resources in range, payments write their warehouse, most order
   CHECK(payments == doctest::Approx(0.43 * programs).epsilon(0.05));
 }
 
+TEST_CASE("TPC-C: the most warehouses have a name for each resource, and one more is refused") {
+  Settings s;
+  s.access = Access::tpcc;
+  REQUIRE(set(s, "warehouses", std::int64_t{769}).has_value());
+  const auto workload = made(s);
+  const auto last = static_cast<std::uint32_t>(workload->resources() - 1);
+  CHECK(ResourceName(last).view() == std::to_string(last));
+  const auto more = set(s, "warehouses", std::int64_t{770});
+  REQUIRE(!more.has_value());
+  CHECK(more.error() == "770 was given, expected a whole number, 1 to 769");
+}
+
 TEST_CASE("a trace's transactions ask for what they held and waited for, in that order") {
   const ScratchFolder folder;
   const auto file = folder.path() / "own.jsonl";
