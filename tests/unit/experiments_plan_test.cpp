@@ -121,6 +121,12 @@ TEST_CASE("a bad configuration: file, line, key, and what was expected") {
            {"[[plot]]\nx = \"mpl\"\n", "x: \"mpl\" was given, expected one of the axes"},
            {"[base]\nlocks = 20\nobjects = 10\n", "test.toml:2: locks: a transaction takes up to 20 of 10 objects"},
            {"[base]\nstrategy = \"lease\"\n", "lease: strategy \"lease\" needs its length"},
+           {"[base]\narrival_rate = 20000\n",
+            "test.toml:2: arrival_rate: 20000 was given, expected a number, 0 to 10000"},
+           {"[base]\nstep_time = 1e-9\n", "test.toml:2: step_time: 1e-09 is too little for the clock; expected 0"},
+           {"[base]\nstrategy = \"lease\"\nlease = 1e-7\n", "test.toml:3: lease: 1e-07 is too little"},
+           {"[base]\nstep_time = 0\ncpu_time = 1\nrestart_delay = 0\nstrategy = \"wait_die\"\n",
+            "test.toml:4: restart_delay: with wait_die and no step_time, who is refused would ask again"},
            {"[[vary]]\nsetting = \"objects\"\nvalues = [100, 4]\n[base]\nlocks = 8\n", "(cell objects 4)"},
        }) {
     CAPTURE(text);
