@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <sstream>
 
@@ -157,7 +158,7 @@ class Adviser {
         (situation.label.empty() ? "Choose " : "With " + situation.label + ": choose ") + advised.label + ". ";
     const auto throughput = metric(advised.cell, "throughput");
     text += "It commits " + with_interval(throughput) + " transactions a unit (" + costs(advised.cell) + "). ";
-    text += ties(situation) + rest(situation, by_response) + certainty(advised) + thrashing(situation);
+    text += ties(situation) + rest(situation, by_response) + certainty(situation) + thrashing(situation);
     return text;
   }
   /// Who else would do, and what that would cost.
@@ -215,8 +216,14 @@ class Adviser {
     if (advised > much * other) return ": hardly worse, and it aborts " + percent(1 - other / advised) + " fewer";
     return ": hardly worse";
   }
-  [[nodiscard]] std::string certainty(const Choice& advised) const {
-    const auto runs = outcome_.cells[advised.cell].runs.size();
+  /// Of its cells, those of the one with the fewest.
+  [[nodiscard]] std::size_t least_runs(const Situation& situation) const {
+    auto least = std::numeric_limits<std::size_t>::max();
+    for (const auto& each : situation.choices) least = std::min(least, outcome_.cells[each.cell].runs.size());
+    return least;
+  }
+  [[nodiscard]] std::string certainty(const Situation& situation) const {
+    const auto runs = least_runs(situation);
     if (runs < 2) return "This rests on one seed: there is no interval, and differences may be chance. ";
     if (runs < 5)
       return "With " + std::to_string(runs) + " seeds the intervals are wide: small differences may be missed. ";
@@ -264,12 +271,19 @@ class Adviser {
     }
     const auto most = std::ranges::max_element(first, {}, &std::pair<const std::string, std::size_t>::second);
     const auto sure = std::ranges::max_element(good, {}, &std::pair<const std::string, std::size_t>::second);
+    const auto single = static_cast<std::size_t>(
+        std::ranges::count_if(situations, [&](const Situation& each) { return least_runs(each) < 2; }));
     if (situations.size() == 1)
       return "Choose " + most->first +
-             (close > 0 ? "; but it does not win alone." : "; nothing else comes within the 95 % interval of it.");
+             (single > 0  ? ". With one seed there is no interval, and differences may be chance."
+              : close > 0 ? "; but it does not win alone."
+                          : "; nothing else comes within the 95 % interval of it.");
     std::string text = "Over " + std::to_string(situations.size()) + " workloads: " + most->first + " is advised for " +
                        std::to_string(most->second) + " of them";
-    if (sure->second == situations.size())
+    if (single > 0)
+      text += ". With one seed there is no interval, and differences may be chance" +
+              (single < situations.size() ? " (" + std::to_string(single) + " of them)" : std::string());
+    else if (sure->second == situations.size())
       text += "; " + sure->first + " is never significantly worse than the best";
     else
       text += "; no setting is best everywhere: " + sure->first + " is best or ties with the best in " +
