@@ -7,6 +7,7 @@
 #include <fstream>
 #include <set>
 
+#include "experiments/pace.hpp"
 #include "experiments/workload.hpp"
 #include "scratch_folder.hpp"
 
@@ -101,6 +102,34 @@ TEST_CASE("upgrades read first what they write") {
       CHECK(program[i - 1].resource == program[i].resource);
       CHECK(program[i - 1].mode == modes::S);
     }
+}
+
+TEST_CASE("ordered asks for the same as any strategy: in order, and first for what it will write") {
+  Settings free;
+  free.objects = 10, free.locks = 8, free.replacement = true, free.exclusive = 0.5, free.ordered_share = 0.5;
+  auto bound = free;
+  bound.strategy = experiments::Strategy::ordered;
+  const auto workload = made(free);
+  Draw one(1, 0), other(1, 0);
+  Program asked, in_order;
+  int kept = 0;
+  for (int i = 0; i < 200; ++i) {
+    draw_program(free, *workload, one, asked);
+    draw_program(bound, *workload, other, in_order);
+    REQUIRE(in_order.size() == asked.size());
+    CHECK(std::ranges::is_sorted(in_order, {}, &Ask::resource));
+    for (std::uint32_t resource = 0; resource < 10; ++resource) {
+      const auto of_it = [&](const Ask& ask) { return ask.resource == resource; };
+      CHECK(std::ranges::count_if(asked, of_it) == std::ranges::count_if(in_order, of_it));
+      const auto first = std::ranges::find_if(in_order, of_it);
+      const auto write = std::ranges::find(asked, std::pair(resource, modes::X),
+                                           [](const Ask& ask) { return std::pair(ask.resource, ask.mode); });
+      if (first != in_order.end()) CHECK((first->mode == modes::X) == (write != asked.end()));
+      const auto read_last = std::ranges::find_if(asked.rbegin(), asked.rend(), of_it);
+      kept += write != asked.end() && read_last->mode == modes::S ? 1 : 0;
+    }
+  }
+  CHECK(kept > 0);  // written, then read
 }
 
 TEST_CASE("TPC-C: resources in range, payments write their warehouse, most orders stay at home") {
