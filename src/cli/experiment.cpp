@@ -36,6 +36,12 @@ int complain(const std::string& what, int exit_code = bad_input) {
   return exit_code;
 }
 
+/// Data, as opposed to what is told beside it. `exit_code`: if all of it was taken.
+int print(std::string_view text, int exit_code = fine) {
+  std::cout << text << std::flush;
+  return std::cout ? exit_code : complain("standard output cannot be written");
+}
+
 /// For StopOnSignal: a live run looks at it.
 class StopFlag {
  public:
@@ -270,11 +276,9 @@ class ExperimentCommands::Impl {
 
   int tell(const exp::Outcome& outcome, const std::string& folder) {
     std::cerr << "results are in " << folder << "; 'gordian experiment report " << folder << "' makes a page of them\n";
-    std::cout << (format_ == "json"  ? cells_json(outcome)
-                  : format_ == "csv" ? exp::cells_csv(outcome)
-                                     : cells_table(outcome))
-              << std::flush;
-    return fine;
+    return print(format_ == "json"  ? cells_json(outcome)
+                 : format_ == "csv" ? exp::cells_csv(outcome)
+                                    : cells_table(outcome));
   }
 
   int do_report() {
@@ -282,10 +286,7 @@ class ExperimentCommands::Impl {
     if (!outcome) return complain(outcome.error());
     const auto page = exp::html_report(*outcome);
     if (!page) return complain(page.error().message, page.error().no_gnuplot ? unreachable : bad_input);
-    if (output_ == "-") {
-      std::cout << *page << std::flush;
-      return std::cout ? fine : complain("standard output cannot be written");
-    }
+    if (output_ == "-") return print(*page);
     const auto path = output_.empty() ? folder_ + "/report.html" : output_;
     std::ofstream file(path, std::ios::binary | std::ios::trunc);
     if (!(file << *page << std::flush)) return complain(path + " cannot be written");
@@ -304,16 +305,12 @@ class ExperimentCommands::Impl {
       json.push_back(
           {{"name", plan->name}, {"cells", plan->cells.size()}, {"seeds", plan->seeds}, {"title", plan->title}});
     }
-    std::cout << (format_ == "json" ? json.dump() + "\n" : table.text()) << std::flush;
-    return fine;
+    return print(format_ == "json" ? json.dump() + "\n" : table.text());
   }
 
   int do_show() {
     for (const auto& each : exp::shipped())
-      if (each.name == name_) {
-        std::cout << each.text << std::flush;
-        return fine;
-      }
+      if (each.name == name_) return print(each.text);
     std::cerr << "gordian: no configuration of that name ships: " << name_
               << "; 'gordian experiment list' shows those that do\n";
     return answer_is_no;
@@ -329,8 +326,7 @@ class ExperimentCommands::Impl {
       table.add({std::string(info.name), cell(value), std::string(info.meaning)});
       json.push_back({{"setting", info.name}, {"default", value}, {"meaning", info.meaning}});
     }
-    std::cout << (format_ == "json" ? json.dump() + "\n" : table.text()) << std::flush;
-    return fine;
+    return print(format_ == "json" ? json.dump() + "\n" : table.text());
   }
 
   int do_verify() {
@@ -340,8 +336,8 @@ class ExperimentCommands::Impl {
     };
     const auto checks = exp::verify({jobs_, only_, effort_, progress});
     if (!checks) return complain(checks.error());
-    std::cout << (format_ == "json" ? checks_json(*checks) : checks_table(*checks)) << std::flush;
-    return std::ranges::all_of(*checks, &exp::Check::passed) ? fine : answer_is_no;
+    return print(format_ == "json" ? checks_json(*checks) : checks_table(*checks),
+                 std::ranges::all_of(*checks, &exp::Check::passed) ? fine : answer_is_no);
   }
 
   CLI::App* command_ = nullptr;
