@@ -259,7 +259,8 @@ tl::expected<Outcome, std::string> read_outcome(const std::string& folder) {
   if (!text || !made_by)
     return tl::unexpected((!text ? text.error() : made_by.error()) +
                           "; expected a folder that 'gordian experiment run' has made");
-  auto plan = parse_plan(*text, path.filename().string(), (path / "plan.toml").string());
+  const auto name = path.has_filename() ? path.filename() : path.parent_path().filename();  // "gordian-crossover/"
+  auto plan = parse_plan(*text, name.string(), (path / "plan.toml").string());
   if (!plan) return tl::unexpected(plan.error());
   const auto cells = plan->cells.size();
   Outcome outcome{*std::move(plan), made_by->substr(0, made_by->find('\n')), std::vector<CellOutcome>(cells)};

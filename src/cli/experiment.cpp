@@ -255,7 +255,7 @@ class ExperimentCommands::Impl {
                       duration(exp::live_seconds_max) +
                       "; give fewer --seeds, or a shorter duration or unit_ms in the file");
     std::cerr << "live: " << plan.cells.size() << " cells, together " << duration(seconds)
-              << " at most; Ctrl-C ends it, and the same "
+              << " at most, besides starting and stopping the services for each run; Ctrl-C ends it, and the same "
               << "command goes on\n";
     StopFlag stop;
     const daemon::StopOnSignal signals(stop);

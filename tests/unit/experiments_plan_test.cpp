@@ -210,6 +210,10 @@ TEST_CASE("a run that was stopped goes on, and comes to the same as one that was
   REQUIRE(read.has_value());
   CHECK(cells_csv(*read) == cells_csv(*at_once));
   CHECK(read->made_by.find("simulated") != std::string::npos);
+  CHECK(read->plan.name == stopped.path().filename());
+  const auto with_slash = read_outcome(stopped.path().string() + "/");
+  REQUIRE(with_slash.has_value());
+  CHECK(with_slash->plan.name == read->plan.name);
 }
 
 TEST_CASE("a folder of another configuration or another kind of run is refused, and stays as it was") {
