@@ -144,7 +144,8 @@ class Adviser {
     std::string text = aborts == 0 ? "no aborts"
                                    : rounded(aborts) + " aborts per started transaction, " +
                                          percent(metric(cell, "wasted").mean) + " of the work for nothing";
-    text += ", 99 % done within " + rounded(metric(cell, "response_p99").mean) + " units";
+    const auto slowest = metric(cell, "response_p99");
+    if (slowest.count > 0) text += ", 99 % done within " + rounded(slowest.mean) + " units";
     const auto messages = metric(cell, "messages");
     if (messages.mean > 0) text += ", " + rounded(messages.mean) + " messages of detection per commit";
     return text;

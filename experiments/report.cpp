@@ -176,7 +176,7 @@ class Page {
       }
       if (!columns.empty()) table(std::string(group.title), columns);
     }
-    if (!zero.empty()) text_ += "<p class=\"note\">0 in every cell: " + escaped(zero) + ".</p>\n";
+    if (!zero.empty()) text_ += "<p class=\"note\">0 or nothing in every cell: " + escaped(zero) + ".</p>\n";
     if (!unmeasured.empty()) text_ += "<p class=\"note\">Not measured on live runs: " + escaped(unmeasured) + ".</p>\n";
     text_ += "</section>\n";
   }
@@ -204,8 +204,8 @@ class Page {
     for (const auto column : columns) {
       const auto value = outcome_.cells[cell].metric(column);
       text_ += "<td class=\"n\" data-metric=\"" + std::string(metric_infos()[column].name) + "\" data-mean=\"" +
-               exact(value.mean) + "\" data-plus-minus=\"" + (value.plus_minus ? exact(*value.plus_minus) : "") +
-               "\">" + shown(value) + "</td>";
+               (value.count > 0 ? exact(value.mean) : "") + "\" data-plus-minus=\"" +
+               (value.plus_minus ? exact(*value.plus_minus) : "") + "\">" + shown(value) + "</td>";
     }
     text_ += "</tr>\n";
   }

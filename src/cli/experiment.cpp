@@ -124,7 +124,8 @@ std::string cells_json(const exp::Outcome& outcome) {
       cell["at"][outcome.plan.axes[a].name] = outcome.plan.axes[a].points[outcome.plan.cells[i].place[a]].label;
     cell["seeds"] = outcome.cells[i].runs.size();
     for (std::size_t m = 0; m < exp::metric_infos().size(); ++m)
-      cell["metrics"][std::string(exp::metric_infos()[m].name)] = to_json(outcome.cells[i].metric(m));
+      if (const auto value = outcome.cells[i].metric(m); value.count > 0)
+        cell["metrics"][std::string(exp::metric_infos()[m].name)] = to_json(value);
     json["cells"].push_back(std::move(cell));
   }
   return json.dump() + "\n";

@@ -245,6 +245,29 @@ TEST_CASE("a run that fails ends the others, with its reason") {
   CHECK(outcome.error() == "no such luck");
 }
 
+TEST_CASE("who commits nothing has no response times, be it read again, and none in place of 0") {
+  const auto plan = plan_of("seeds = 2\n[base]\nwarmup = 0\nduration = 1\nstep_time = 5\nstep_shape = \"fixed\"\n");
+  const ScratchFolder folder;
+  RunOptions options;
+  options.folder = folder.path().string();
+  const auto outcome = run(plan, options);
+  REQUIRE(outcome.has_value());
+  const auto read = read_outcome(options.folder);
+  REQUIRE_MESSAGE(read.has_value(), (read ? "" : read.error()));
+  for (const auto* each : {&*outcome, &*read}) {
+    const auto& cell = each->cells.front();
+    CHECK(cell.runs.size() == 2);
+    CHECK(cell.metric(metric_index("commits")).count == 2);
+    for (const auto* none : {"response_mean", "response_p50", "response_p90", "response_p99"}) {
+      CHECK(cell.metric(metric_index(none)).count == 0);
+      CHECK(cell.relative(metric_index(none), cell).count == 0);
+    }
+  }
+  CHECK(cells_csv(*outcome).find("0,2,0,0,,,,,,,,,0,0") !=
+        std::string::npos);  // cell, seeds, throughput, four of nothing
+  CHECK(cells_csv(*read) == cells_csv(*outcome));
+}
+
 TEST_CASE("relative figures pair runs of the same seed") {
   CellOutcome half, whole;
   const auto at = metric_index("throughput");
