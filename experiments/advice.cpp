@@ -67,6 +67,11 @@ class Adviser {
     auto situations = find_situations();
     std::vector<std::string> text;
     if (situations.empty()) return {"No run has finished yet, so there is nothing to advise."};
+    const auto idle = std::erase_if(situations, [&](const Situation& each) {
+      return std::ranges::all_of(each.choices,
+                                 [&](const Choice& choice) { return metric(choice.cell, "throughput").mean == 0; });
+    });
+    if (situations.empty()) return {"Nothing was committed in any run, so there is nothing to advise."};
     if (chosen_.empty()) return {best_load(situations)};
     for (auto& each : situations) judge(each);
     text.push_back(sum_up(situations));
@@ -74,6 +79,9 @@ class Adviser {
     if (auto why = notes(situations, text); !why.empty()) text.push_back(std::move(why));
     if (situations.size() > situations_max)
       text.push_back(std::to_string(situations.size() - situations_max) + " more workloads are in the tables only.");
+    if (idle > 0)
+      text.push_back("In " + std::to_string(idle) + (idle == 1 ? " workload" : " workloads") +
+                     " nothing was committed, whatever was chosen.");
     return text;
   }
 

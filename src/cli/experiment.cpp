@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <iomanip>
 #include <iostream>
@@ -288,7 +289,7 @@ class ExperimentCommands::Impl {
     const auto page = exp::html_report(*outcome);
     if (!page) return complain(page.error().message, page.error().no_gnuplot ? unreachable : bad_input);
     if (output_ == "-") return print(*page);
-    const auto path = output_.empty() ? folder_ + "/report.html" : output_;
+    const auto path = output_.empty() ? (std::filesystem::path(folder_) / "report.html").string() : output_;
     std::ofstream file(path, std::ios::binary | std::ios::trunc);
     if (!(file << *page << std::flush)) return complain(path + " cannot be written");
     std::cerr << "the report is in " << path << "\n";

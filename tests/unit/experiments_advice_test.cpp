@@ -151,6 +151,14 @@ TEST_CASE("a page tells how many seeds were run, be they more than the plan asks
   CHECK(page->find("fewer-seeds") == std::string::npos);
 }
 
+TEST_CASE("where nothing is committed nothing is advised") {
+  CHECK(says(advice(outcome(two_strategies, {{{0, 0}}, {{0, 0}}, {{0, 0}}, {{0, 0}}})), 0, "Nothing was committed"));
+  const auto text = advice(outcome(two_strategies, {{{0, 0}}, {{0, 0}}, {{2, 2.1}}, {{1, 1.1}}}));
+  CHECK(text.size() == 3);
+  CHECK(says(text, 1, "With mpl 30: choose detection"));
+  CHECK(says(text, 2, "In 1 workload nothing was committed"));
+}
+
 TEST_CASE("cells without runs are not compared") {
   CHECK(says(advice(outcome(two_strategies, {{}, {}, {}, {}})), 0, "nothing to advise"));
   const auto text = advice(outcome(two_strategies, {{{2.0, 2.1, 2.05}}, {}, {}, {}}));
