@@ -37,6 +37,11 @@ int run(int argc, char** argv) {
     std::cerr << "experiment_speed: --strategy: " << done.error() << "\n";
     return 2;
   }
+  std::string key;
+  if (const auto wrong = experiments::complaint(settings, key); !wrong.empty()) {
+    std::cerr << "experiment_speed: --strategy: " << key << ": " << wrong << "\n";
+    return 2;
+  }
   auto workload = experiments::make_workload(settings);
   if (!workload) {
     std::cerr << "experiment_speed: " << workload.error() << "\n";

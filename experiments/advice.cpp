@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <sstream>
 
@@ -66,6 +67,11 @@ class Adviser {
     auto situations = find_situations();
     std::vector<std::string> text;
     if (situations.empty()) return {"No run has finished yet, so there is nothing to advise."};
+    const auto idle = std::erase_if(situations, [&](const Situation& each) {
+      return std::ranges::all_of(each.choices,
+                                 [&](const Choice& choice) { return metric(choice.cell, "throughput").mean == 0; });
+    });
+    if (situations.empty()) return {"Nothing was committed in any run, so there is nothing to advise."};
     if (chosen_.empty()) return {best_load(situations)};
     for (auto& each : situations) judge(each);
     text.push_back(sum_up(situations));
@@ -73,6 +79,9 @@ class Adviser {
     if (auto why = notes(situations, text); !why.empty()) text.push_back(std::move(why));
     if (situations.size() > situations_max)
       text.push_back(std::to_string(situations.size() - situations_max) + " more workloads are in the tables only.");
+    if (idle > 0)
+      text.push_back("In " + std::to_string(idle) + (idle == 1 ? " workload" : " workloads") +
+                     " nothing was committed, whatever was chosen.");
     return text;
   }
 
@@ -90,19 +99,21 @@ class Adviser {
       const bool plain =
           point.settings.size() == 1 && point.settings.front().first == axis.name && axis.name != "strategy";
       const bool bare = plain || (!point.label.empty() && point.label[0] >= '0' && point.label[0] <= '9');
-      text.append(text.empty() ? "" : ", ").append(bare ? axis.name + " " + point.label : point.label);
+      const bool told = point.label.starts_with(axis.name + " ");
+      text.append(text.empty() ? "" : ", ").append(bare && !told ? axis.name + " " + point.label : point.label);
     }
     return text;
   }
 
   [[nodiscard]] std::vector<Situation> find_situations() const {
-    std::map<std::string, std::size_t> known;
+    std::map<std::vector<std::size_t>, std::size_t> known;
     std::vector<Situation> found;
     for (std::size_t i = 0; i < plan_.cells.size(); ++i) {
       if (outcome_.cells[i].runs.empty()) continue;
-      const auto where = label(plan_.cells[i], false);
-      const auto [at, fresh] = known.emplace(where, found.size());
-      if (fresh) found.push_back({where, {}});
+      auto where = plan_.cells[i].place;
+      for (const auto axis : chosen_) where[axis] = 0;
+      const auto [at, fresh] = known.emplace(std::move(where), found.size());
+      if (fresh) found.push_back({label(plan_.cells[i], false), {}});
       found[at->second].choices.push_back({label(plan_.cells[i], true), i, {}});
     }
     return found;
@@ -141,7 +152,8 @@ class Adviser {
     std::string text = aborts == 0 ? "no aborts"
                                    : rounded(aborts) + " aborts per started transaction, " +
                                          percent(metric(cell, "wasted").mean) + " of the work for nothing";
-    text += ", 99 % done within " + rounded(metric(cell, "response_p99").mean) + " units";
+    const auto slowest = metric(cell, "response_p99");
+    if (slowest.count > 0) text += ", 99 % done within " + rounded(slowest.mean) + " units";
     const auto messages = metric(cell, "messages");
     if (messages.mean > 0) text += ", " + rounded(messages.mean) + " messages of detection per commit";
     return text;
@@ -155,7 +167,7 @@ class Adviser {
         (situation.label.empty() ? "Choose " : "With " + situation.label + ": choose ") + advised.label + ". ";
     const auto throughput = metric(advised.cell, "throughput");
     text += "It commits " + with_interval(throughput) + " transactions a unit (" + costs(advised.cell) + "). ";
-    text += ties(situation) + rest(situation, by_response) + certainty(advised) + thrashing(situation);
+    text += ties(situation) + rest(situation, by_response) + certainty(situation) + thrashing(situation);
     return text;
   }
   /// Who else would do, and what that would cost.
@@ -213,8 +225,14 @@ class Adviser {
     if (advised > much * other) return ": hardly worse, and it aborts " + percent(1 - other / advised) + " fewer";
     return ": hardly worse";
   }
-  [[nodiscard]] std::string certainty(const Choice& advised) const {
-    const auto runs = outcome_.cells[advised.cell].runs.size();
+  /// Of its cells, those of the one with the fewest.
+  [[nodiscard]] std::size_t least_runs(const Situation& situation) const {
+    auto least = std::numeric_limits<std::size_t>::max();
+    for (const auto& each : situation.choices) least = std::min(least, outcome_.cells[each.cell].runs.size());
+    return least;
+  }
+  [[nodiscard]] std::string certainty(const Situation& situation) const {
+    const auto runs = least_runs(situation);
     if (runs < 2) return "This rests on one seed: there is no interval, and differences may be chance. ";
     if (runs < 5)
       return "With " + std::to_string(runs) + " seeds the intervals are wide: small differences may be missed. ";
@@ -262,12 +280,19 @@ class Adviser {
     }
     const auto most = std::ranges::max_element(first, {}, &std::pair<const std::string, std::size_t>::second);
     const auto sure = std::ranges::max_element(good, {}, &std::pair<const std::string, std::size_t>::second);
+    const auto single = static_cast<std::size_t>(
+        std::ranges::count_if(situations, [&](const Situation& each) { return least_runs(each) < 2; }));
     if (situations.size() == 1)
       return "Choose " + most->first +
-             (close > 0 ? "; but it does not win alone." : "; nothing else comes within the 95 % interval of it.");
+             (single > 0  ? ". With one seed there is no interval, and differences may be chance."
+              : close > 0 ? "; but it does not win alone."
+                          : "; nothing else comes within the 95 % interval of it.");
     std::string text = "Over " + std::to_string(situations.size()) + " workloads: " + most->first + " is advised for " +
                        std::to_string(most->second) + " of them";
-    if (sure->second == situations.size())
+    if (single > 0)
+      text += ". With one seed there is no interval, and differences may be chance" +
+              (single < situations.size() ? " (" + std::to_string(single) + " of them)" : std::string());
+    else if (sure->second == situations.size())
       text += "; " + sure->first + " is never significantly worse than the best";
     else
       text += "; no setting is best everywhere: " + sure->first + " is best or ties with the best in " +

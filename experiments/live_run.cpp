@@ -32,18 +32,6 @@ std::string agents_strategy(Strategy strategy) {
   }
 }
 
-Cause cause_of(LockError::Code code) {
-  switch (code) {
-    case LockError::Code::deadlock: return Cause::deadlock;
-    case LockError::Code::timeout: return Cause::timeout;
-    case LockError::Code::refused:
-    case LockError::Code::out_of_order: return Cause::refused;
-    case LockError::Code::wounded: return Cause::wounded;
-    case LockError::Code::lease_lost: return Cause::lease;
-    default: return Cause::other;
-  }
-}
-
 double unix_us() {
   return std::chrono::duration<double, std::micro>(std::chrono::system_clock::now().time_since_epoch()).count();
 }

@@ -1,10 +1,13 @@
-// What a client does by the settings: what it asks for, how long it waits, when it comes back.
+// What a client does by the settings, in a model and live: what it asks for, how long it waits, what its end counts as, when
+// it comes back.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
+#include <gordian/lock_table.hpp>
 
 #include "experiments/draw.hpp"
+#include "experiments/result.hpp"
 #include "experiments/settings.hpp"
 #include "experiments/workload.hpp"
 
@@ -14,10 +17,24 @@ namespace gordian::experiments {
 inline void draw_program(const Settings& settings, const Workload& workload, Draw& random, Program& program) {
   workload.draw(random, program);
   const bool ordered = settings.strategy == Strategy::ordered;
-  if (ordered || (settings.ordered_share > 0 && random.chance(settings.ordered_share)))
-    std::ranges::stable_sort(program, {}, &Ask::resource);
-  for (std::size_t i = 0; ordered && i + 1 < program.size(); ++i)  // it refuses raises that would have to wait
-    if (program[i].resource == program[i + 1].resource) program[i].mode = program[i + 1].mode;
+  // Drawn in any case: a seed asks the same of each strategy.
+  const bool ascending = settings.ordered_share > 0 && random.chance(settings.ordered_share);
+  if (ordered || ascending) std::ranges::stable_sort(program, {}, &Ask::resource);
+  for (std::size_t i = program.size(); ordered && i-- > 1;)  // it refuses raises that would have to wait
+    if (program[i - 1].resource == program[i].resource && program[i].mode == modes::X) program[i - 1].mode = modes::X;
+}
+
+/// What an abort counts as.
+inline Cause cause_of(LockError::Code code) {
+  switch (code) {
+    case LockError::Code::deadlock: return Cause::deadlock;
+    case LockError::Code::timeout: return Cause::timeout;
+    case LockError::Code::refused:
+    case LockError::Code::out_of_order: return Cause::refused;
+    case LockError::Code::wounded: return Cause::wounded;
+    case LockError::Code::lease_lost: return Cause::lease;
+    default: return Cause::other;
+  }
 }
 
 inline constexpr double units_max = 1e6;  ///< of what grows with restarts

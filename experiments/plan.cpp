@@ -104,28 +104,50 @@ class Parser {
   void vary(const toml::table& table) {
     only(table, "vary", {"setting", "values", "name", "cases"});
     Axis axis;
-    auto scratch = base_;
     const auto line = table.source().begin.line;
-    if (const auto* values = table.get("values")) {
+    const auto *values = table.get("values"), *cases = table.get("cases");
+    if ((values == nullptr) == (cases == nullptr) || (cases != nullptr && table.contains("setting")))
+      fail(line, "vary", "expected either setting and values, or name and cases");
+    if (values != nullptr) {
       const auto setting = text(table, "setting", "");
       if (setting.empty()) fail(*values, "values", "expected the setting's name beside them, setting = \"mpl\"");
-      if (!values->is_array()) fail(*values, "values", "expected an array");
-      for (const auto& node : *values->as_array()) {
-        const auto given = apply(scratch, setting, node, node.source().begin.line);
-        axis.points.push_back({text_of(scratch, setting), {{setting, given}}, false});
-      }
       axis.name = text(table, "name", setting);
-    } else if (const auto* cases = table.get("cases")) {
+      if (!values->is_array()) fail(*values, "values", "expected an array");
+      for (const auto& node : *values->as_array()) add(axis, one_value(node, setting), node);
+    } else {
       axis.name = text(table, "name", "");
       if (axis.name.empty()) fail(line, "vary", "expected a name for these cases, name = \"strategy\"");
       if (!cases->is_array()) fail(*cases, "cases", "expected an array of tables");
-      for (const auto& node : *cases->as_array()) axis.points.push_back(one_case(node));
-    } else {
-      fail(line, "vary", "expected either setting and values, or name and cases");
+      for (const auto& node : *cases->as_array()) add(axis, one_case(node), node);
     }
     if (axis.points.empty()) fail(line, "vary", "axis \"" + axis.name + "\" has no points; expected at least one");
     if (plan_.axis(axis.name) != plan_.axes.size()) fail(line, "vary", "axis \"" + axis.name + "\" is there already");
     plan_.axes.push_back(std::move(axis));
+  }
+  /// Labels tell cells apart wherever they are shown, and a later axis would undo what an earlier one sets.
+  void add(Axis& axis, Point point, const toml::node& node) const {
+    if (std::ranges::find(axis.points, point.label, &Point::label) != axis.points.end())
+      fail(node, "vary",
+           "axis \"" + axis.name + "\" has \"" + point.label +
+               "\" already; expected each point once, and cases with labels of their own, label = \"…\"");
+    for (const auto& [key, given] : point.settings)
+      for (const auto& earlier : plan_.axes)
+        if (sets(earlier, key))
+          fail(node, key,
+               "axis \"" + earlier.name +
+                   "\" sets it already; expected each setting on one axis only, or cases that "
+                   "set all that belongs together");
+    axis.points.push_back(std::move(point));
+  }
+  [[nodiscard]] static bool sets(const Axis& axis, const std::string& key) {
+    return std::ranges::any_of(axis.points, [&](const Point& point) {
+      return std::ranges::any_of(point.settings, [&](const auto& setting) { return setting.first == key; });
+    });
+  }
+  Point one_value(const toml::node& node, const std::string& setting) {
+    auto scratch = base_;
+    const auto given = apply(scratch, setting, node, node.source().begin.line);
+    return {text_of(scratch, setting), {{setting, given}}, false};
   }
   Point one_case(const toml::node& node) {
     const auto* table = node.as_table();
@@ -137,8 +159,18 @@ class Parser {
       if (name == "label") continue;
       point.settings.emplace_back(name, apply(scratch, name, setting, key.source().begin.line));
     }
-    if (point.label.empty()) point.label = describe_strategy(scratch);
+    if (point.label.empty()) point.label = describe(point, scratch);
     return point;
+  }
+  /// "timeout 8, mpl 20": all that a case without a label sets.
+  [[nodiscard]] static std::string describe(const Point& point, const Settings& settings) {
+    const bool of_strategy =
+        std::ranges::any_of(point.settings, [](const auto& set) { return set.first == "strategy"; });
+    std::string text = of_strategy ? describe_strategy(settings) : "";
+    for (const auto& [key, given] : point.settings)
+      if (!of_strategy || (key != "strategy" && key != told_with(settings.strategy)))
+        text.append(text.empty() ? "" : ", ").append(key).append(" ").append(text_of(settings, key));
+    return text.empty() ? "base" : text;
   }
 
   void draw(const toml::table& table) {

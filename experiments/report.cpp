@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <sstream>
 #include <vector>
 
@@ -92,7 +93,7 @@ class Page {
   }
   void facts() {
     std::size_t runs = 0, unfinished = 0;
-    std::uint64_t least = plan_.seeds, most = 0;
+    std::uint64_t least = std::numeric_limits<std::uint64_t>::max(), most = 0;
     for (const auto& cell : outcome_.cells) {
       runs += cell.runs.size();
       least = std::min<std::uint64_t>(least, cell.runs.size()), most = std::max<std::uint64_t>(most, cell.runs.size());
@@ -175,7 +176,7 @@ class Page {
       }
       if (!columns.empty()) table(std::string(group.title), columns);
     }
-    if (!zero.empty()) text_ += "<p class=\"note\">0 in every cell: " + escaped(zero) + ".</p>\n";
+    if (!zero.empty()) text_ += "<p class=\"note\">0 or nothing in every cell: " + escaped(zero) + ".</p>\n";
     if (!unmeasured.empty()) text_ += "<p class=\"note\">Not measured on live runs: " + escaped(unmeasured) + ".</p>\n";
     text_ += "</section>\n";
   }
@@ -203,8 +204,8 @@ class Page {
     for (const auto column : columns) {
       const auto value = outcome_.cells[cell].metric(column);
       text_ += "<td class=\"n\" data-metric=\"" + std::string(metric_infos()[column].name) + "\" data-mean=\"" +
-               exact(value.mean) + "\" data-plus-minus=\"" + (value.plus_minus ? exact(*value.plus_minus) : "") +
-               "\">" + shown(value) + "</td>";
+               (value.count > 0 ? exact(value.mean) : "") + "\" data-plus-minus=\"" +
+               (value.plus_minus ? exact(*value.plus_minus) : "") + "\">" + shown(value) + "</td>";
     }
     text_ += "</tr>\n";
   }
@@ -239,8 +240,8 @@ class Page {
         "<section id=\"reading\">\n<h2>How to read this</h2>\n"
         "<p>Times are in units, rates per unit; the configuration says what a unit is. A started transaction is one "
         "that "
-        "was committed or aborted: who is aborted and starts again counts anew. Response times run from the first "
-        "start to the "
+        "was committed or aborted: who is aborted and starts again counts anew. Response times run from submission "
+        "to the "
         "commit. Error bars are 95 % confidence intervals over the seeds; where they overlap, a difference may be "
         "chance. "
         "Settings are compared seed by seed, for each seed asks the same of all of them.</p>\n</section>\n";

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 namespace gordian::experiments {
@@ -50,7 +51,7 @@ void Histogram::add(const Histogram& other) {
 }
 
 double Histogram::percentile(double wanted) const {
-  if (count_ == 0) return 0;
+  if (count_ == 0) return std::numeric_limits<double>::quiet_NaN();
   const double rank = wanted * static_cast<double>(count_);
   double below = 0;
   for (std::size_t i = 0; i < buckets; ++i) {
@@ -64,7 +65,9 @@ double Histogram::percentile(double wanted) const {
   return begin_of(buckets) / ticks_per_unit;
 }
 
-double Histogram::mean() const { return share(sum_, static_cast<double>(count_)) / ticks_per_unit; }
+double Histogram::mean() const {
+  return count_ == 0 ? std::numeric_limits<double>::quiet_NaN() : sum_ / static_cast<double>(count_) / ticks_per_unit;
+}
 
 std::string_view name(Cause cause) {
   constexpr std::array<std::string_view, causes> names{"deadlock", "timeout", "refused", "wounded", "lease", "other"};

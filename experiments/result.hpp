@@ -15,9 +15,9 @@ class Histogram {
   void add(std::int64_t ticks);
   void add(const Histogram& other);
   [[nodiscard]] std::uint64_t count() const { return count_; }
-  /// In units; 0 if there is nothing. `share` from 0 to 1.
+  /// In units; NaN if there is nothing. `share` from 0 to 1.
   [[nodiscard]] double percentile(double share) const;
-  /// In units.
+  /// In units; NaN if there is nothing.
   [[nodiscard]] double mean() const;
 
  private:
@@ -68,7 +68,7 @@ struct Result {
   [[nodiscard]] double throughput() const { return time > 0 ? static_cast<double>(commits) / time : 0; }
 };
 
-/// A figure of a run, by the name it has in CSV files and configurations.
+/// A figure of a run, by the name it has in CSV files and configurations. NaN: there is none, for nothing was committed.
 struct MetricInfo {
   std::string_view name;
   std::string_view meaning;

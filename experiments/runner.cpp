@@ -4,8 +4,10 @@
 #include <array>
 #include <atomic>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <sstream>
@@ -18,7 +20,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Empty: there is no such figure.
 std::string show(double value) {
+  if (std::isnan(value)) return {};
   std::array<char, 32> text{};
   return {text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr};
 }
@@ -57,8 +61,8 @@ std::optional<RunLine> parse_run(std::string_view line) {
       const auto [end, error] = std::from_chars(begin, begin + comma, value);
       return error == std::errc() && end == begin + comma;
     };
-    double value = 0;
-    const bool good = column == 0 ? read(parsed.cell) : column == 1 ? read(parsed.run.seed) : read(value);
+    double value = std::numeric_limits<double>::quiet_NaN();
+    const bool good = column == 0 ? read(parsed.cell) : column == 1 ? read(parsed.run.seed) : comma == 0 || read(value);
     if (!good) return std::nullopt;
     if (column > 1) parsed.run.metrics.push_back(value);
     ++column;
@@ -204,7 +208,8 @@ class Work {
 
 Estimate CellOutcome::metric(std::size_t index) const {
   std::vector<double> values;
-  for (const auto& run : runs) values.push_back(run.metrics[index]);
+  for (const auto& run : runs)
+    if (!std::isnan(run.metrics[index])) values.push_back(run.metrics[index]);
   return estimate(values);
 }
 
@@ -213,6 +218,7 @@ Estimate CellOutcome::relative(std::size_t index, const CellOutcome& reference) 
   for (const auto& run : runs) {
     const auto other = std::ranges::find(reference.runs, run.seed, &Run::seed);
     if (other == reference.runs.end() || other->metrics[index] == 0) continue;
+    if (std::isnan(run.metrics[index]) || std::isnan(other->metrics[index])) continue;
     values.push_back(run.metrics[index]);
     references.push_back(other->metrics[index]);
   }
@@ -259,7 +265,8 @@ tl::expected<Outcome, std::string> read_outcome(const std::string& folder) {
   if (!text || !made_by)
     return tl::unexpected((!text ? text.error() : made_by.error()) +
                           "; expected a folder that 'gordian experiment run' has made");
-  auto plan = parse_plan(*text, path.filename().string(), (path / "plan.toml").string());
+  const auto name = path.has_filename() ? path.filename() : path.parent_path().filename();  // "gordian-crossover/"
+  auto plan = parse_plan(*text, name.string(), (path / "plan.toml").string());
   if (!plan) return tl::unexpected(plan.error());
   const auto cells = plan->cells.size();
   Outcome outcome{*std::move(plan), made_by->substr(0, made_by->find('\n')), std::vector<CellOutcome>(cells)};
@@ -282,7 +289,7 @@ std::string cells_csv(const Outcome& outcome) {
     text += "," + std::to_string(outcome.cells[i].runs.size());
     for (std::size_t m = 0; m < metric_infos().size(); ++m) {
       const auto value = outcome.cells[i].metric(m);
-      text += "," + show(value.mean) + "," + (value.plus_minus ? show(*value.plus_minus) : "");
+      text += "," + (value.count > 0 ? show(value.mean) : "") + "," + (value.plus_minus ? show(*value.plus_minus) : "");
     }
     text += "\n";
   }

@@ -72,18 +72,18 @@ struct Field {
   Range range{};
 };
 
-constexpr double some = 1e-6;  // what must be more than nothing
+constexpr double some = 1e-6;  // what must be more than nothing: a tick of the model's clock
 
 const std::vector<Field>& fields() {
   using S = Settings;
   static const std::vector<Field> all{
       {"mpl", "transactions at a time", &S::mpl, {1, 100'000}},
       {"terminals", "who submit them; 0: as many as mpl", &S::terminals, {0, 100'000}},
-      {"arrival_rate", "of an open system, per unit; 0: closed", &S::arrival_rate},
+      {"arrival_rate", "of an open system, per unit; 0: closed", &S::arrival_rate, {0, 1e4}},
       {"think_time", "mean, of a terminal between transactions", &S::think_time},
       {"locks", "lock steps of a transaction", &S::locks, {1, 1000}},
       {"locks_spread", "uniform in locks ± this", &S::locks_spread, {0, 999}},
-      {"objects", "lockable objects", &S::objects, {1, 99'999'999}},
+      {"objects", "lockable objects", &S::objects, {1, resources_max}},
       {"exclusive", "share of the lock steps that write", &S::exclusive, {0, 1}},
       {"replacement", "an object may be drawn twice", &S::replacement},
       {"upgrades", "what is written is read first", &S::upgrades},
@@ -93,7 +93,7 @@ const std::vector<Field>& fields() {
       {"hot_share", "of the objects, for hot_set", &S::hot_share, {some, 1}},
       {"hot_probability", "of an access to the hot set", &S::hot_probability, {0, 1}},
       {"ycsb_mix", "a, b, c or f", &S::ycsb_mix},
-      {"warehouses", "of tpcc", &S::warehouses, {1, 800}},
+      {"warehouses", "of tpcc", &S::warehouses, {1, warehouses_max}},
       {"trace", "file of a recorded trace", &S::trace},
       {"step_time", "mean, before each lock and before commit", &S::step_time},
       {"step_shape", "exponential or fixed", &S::step_shape},
@@ -247,6 +247,29 @@ std::string text_of(const Settings& settings, std::string_view name) {
   return field == nullptr ? std::string() : std::visit(Show{settings}, field->member);
 }
 
+/// A run in which time can stand still never ends.
+static std::string complaint_about_time(const Settings& s, std::string& key) {
+  for (const auto* each : {"think_time", "step_time", "cpu_time", "disk_time", "restart_delay", "lease", "pause_length",
+                           "arrival_rate", "pause_rate"}) {
+    const double given = s.*std::get<double Settings::*>(find(each)->member);
+    if (given <= 0 || given >= some) continue;
+    key = each;
+    return show(given) + " is too little for the clock; expected 0, or 0.000001 and more";
+  }
+  if (s.step_time + s.cpu_time + s.disk_time <= 0) {
+    key = "step_time";
+    return "a transaction that takes no time never ends a run; expected more than 0";
+  }
+  const bool refuses = s.strategy == Strategy::no_wait || s.strategy == Strategy::wait_die;
+  const double travel = s.requests_travel ? s.delay + s.jitter : 0;
+  if (refuses && s.step_time + s.restart_delay + travel < some) {
+    key = "restart_delay";
+    return "with " + std::string(name(s.strategy)) +
+           " and no step_time, who is refused would ask again and again at the same time; expected more than 0";
+  }
+  return {};
+}
+
 std::string complaint(const Settings& s, std::string& key) {
   const auto wrong = [&](std::string_view at, std::string what) {
     key = at;
@@ -272,24 +295,28 @@ std::string complaint(const Settings& s, std::string& key) {
     return wrong("sites", "periodic detection is for one site; expected 1, or strategy \"edge_chasing\"");
   if (s.pause_rate > 0 && s.pause_length <= 0)
     return wrong("pause_length", "pauses need a length; expected more than 0");
-  if (s.step_time + s.cpu_time + s.disk_time <= 0)
-    return wrong("step_time", "a transaction that takes no time never ends a run; expected more than 0");
-  return {};
+  return complaint_about_time(s, key);
 }
 
 std::string_view name(Strategy strategy) { return name_in(strategy); }
 std::string_view name(Access access) { return name_in(access); }
 
+std::string_view told_with(Strategy strategy) {
+  switch (strategy) {
+    case Strategy::timeout:
+    case Strategy::detection_timeout: return "timeout";
+    case Strategy::periodic: return "period";
+    case Strategy::lease: return "lease";
+    case Strategy::edge_chasing: return "sites";
+    default: return {};
+  }
+}
+
 std::string describe_strategy(const Settings& s) {
   const std::string text(name(s.strategy));
-  switch (s.strategy) {
-    case Strategy::timeout:
-    case Strategy::detection_timeout: return text + " " + show(s.timeout);
-    case Strategy::periodic: return text + " " + show(s.period);
-    case Strategy::lease: return text + " " + show(s.lease);
-    case Strategy::edge_chasing: return text + ", " + std::to_string(s.sites) + " sites";
-    default: return text;
-  }
+  const auto key = told_with(s.strategy);
+  if (key == "sites") return text + ", " + text_of(s, key) + " sites";
+  return key.empty() ? text : text + " " + text_of(s, key);
 }
 
 }  // namespace gordian::experiments

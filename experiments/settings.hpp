@@ -14,6 +14,11 @@
 
 namespace gordian::experiments {
 
+/// Resources' names have eight digits (workload.hpp).
+inline constexpr std::uint64_t resources_max = 100'000'000;
+/// Of TPC-C: so many have fewer resources than that.
+inline constexpr std::uint64_t warehouses_max = 769;
+
 /// What is done about deadlocks.
 enum class Strategy : std::uint8_t {
   detection,          ///< looked for at every wait
@@ -122,6 +127,8 @@ struct SettingInfo {
 
 [[nodiscard]] std::string_view name(Strategy strategy);
 [[nodiscard]] std::string_view name(Access access);
+/// The setting that goes with a strategy, "timeout"; empty: none does.
+[[nodiscard]] std::string_view told_with(Strategy strategy);
 /// "timeout 8", "periodic 16": the strategy with what it is set to.
 [[nodiscard]] std::string describe_strategy(const Settings& settings);
 

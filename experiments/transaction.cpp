@@ -66,7 +66,7 @@ void Model::request(Client& client) {
   if (!answer) {
     const auto code = answer.error().code;
     if (code == LockError::Code::wounded) return;  // aborted() has told it
-    aborts_.push_back({&client, client.life, code == LockError::Code::refused ? Cause::refused : Cause::other});
+    aborts_.push_back({&client, client.life, cause_of(code)});
     return;
   }
   if (!answer->waiting) return locked(client);
@@ -195,16 +195,13 @@ void Model::granted(const Party& party, Ticket, std::uint64_t, std::span<const G
 
 void Model::failed(const Party& party, Ticket, std::uint64_t, const LockError& error) {
   auto& client = *static_cast<Client*>(party.user);
-  if (error.code == LockError::Code::timeout) aborts_.push_back({&client, client.life, Cause::timeout});
-  if (error.code == LockError::Code::refused) aborts_.push_back({&client, client.life, Cause::refused});
+  if (error.code == LockError::Code::timeout || error.code == LockError::Code::refused)
+    aborts_.push_back({&client, client.life, cause_of(error.code)});
 }
 
 void Model::aborted(const Party& party, const LockError& error) {
   auto& client = *static_cast<Client*>(party.user);
-  const auto cause = error.code == LockError::Code::deadlock  ? Cause::deadlock
-                     : error.code == LockError::Code::wounded ? Cause::wounded
-                                                              : Cause::lease;
-  aborts_.push_back({&client, client.life, cause});
+  aborts_.push_back({&client, client.life, cause_of(error.code)});
 }
 
 }  // namespace gordian::experiments

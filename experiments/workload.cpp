@@ -154,10 +154,12 @@ class TpcC : public Workload {
     if (kind < 96) return delivery(random, w, program);
     stock_level(random, w, d, program);
   }
-  [[nodiscard]] std::uint64_t resources() const override { return stock(warehouses_, 0); }
+  [[nodiscard]] std::uint64_t resources() const override { return warehouses_ * of_a_warehouse; }
 
  private:
   static constexpr std::uint32_t districts = 10, customers = 3000, items = 100'000;
+  static constexpr std::uint64_t of_a_warehouse = 1 + 2 * districts + districts * customers + items;
+  static_assert(warehouses_max * of_a_warehouse <= resources_max, "two resources would have the same name");
 
   static std::uint32_t pick(Draw& random, std::uint32_t bound) {
     return static_cast<std::uint32_t>(random.below(bound));

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <iomanip>
 #include <iostream>
@@ -34,6 +35,12 @@ constexpr unsigned jobs_max = 256;
 int complain(const std::string& what, int exit_code = bad_input) {
   std::cerr << "gordian: " << what << "\n";
   return exit_code;
+}
+
+/// Data, as opposed to what is told beside it. `exit_code`: if all of it was taken.
+int print(std::string_view text, int exit_code = fine) {
+  std::cout << text << std::flush;
+  return std::cout ? exit_code : complain("standard output cannot be written");
 }
 
 /// For StopOnSignal: a live run looks at it.
@@ -118,7 +125,8 @@ std::string cells_json(const exp::Outcome& outcome) {
       cell["at"][outcome.plan.axes[a].name] = outcome.plan.axes[a].points[outcome.plan.cells[i].place[a]].label;
     cell["seeds"] = outcome.cells[i].runs.size();
     for (std::size_t m = 0; m < exp::metric_infos().size(); ++m)
-      cell["metrics"][std::string(exp::metric_infos()[m].name)] = to_json(outcome.cells[i].metric(m));
+      if (const auto value = outcome.cells[i].metric(m); value.count > 0)
+        cell["metrics"][std::string(exp::metric_infos()[m].name)] = to_json(value);
     json["cells"].push_back(std::move(cell));
   }
   return json.dump() + "\n";
@@ -249,7 +257,7 @@ class ExperimentCommands::Impl {
                       duration(exp::live_seconds_max) +
                       "; give fewer --seeds, or a shorter duration or unit_ms in the file");
     std::cerr << "live: " << plan.cells.size() << " cells, together " << duration(seconds)
-              << " at most; Ctrl-C ends it, and the same "
+              << " at most, besides starting and stopping the services for each run; Ctrl-C ends it, and the same "
               << "command goes on\n";
     StopFlag stop;
     const daemon::StopOnSignal signals(stop);
@@ -270,11 +278,9 @@ class ExperimentCommands::Impl {
 
   int tell(const exp::Outcome& outcome, const std::string& folder) {
     std::cerr << "results are in " << folder << "; 'gordian experiment report " << folder << "' makes a page of them\n";
-    std::cout << (format_ == "json"  ? cells_json(outcome)
-                  : format_ == "csv" ? exp::cells_csv(outcome)
-                                     : cells_table(outcome))
-              << std::flush;
-    return fine;
+    return print(format_ == "json"  ? cells_json(outcome)
+                 : format_ == "csv" ? exp::cells_csv(outcome)
+                                    : cells_table(outcome));
   }
 
   int do_report() {
@@ -282,11 +288,8 @@ class ExperimentCommands::Impl {
     if (!outcome) return complain(outcome.error());
     const auto page = exp::html_report(*outcome);
     if (!page) return complain(page.error().message, page.error().no_gnuplot ? unreachable : bad_input);
-    if (output_ == "-") {
-      std::cout << *page << std::flush;
-      return std::cout ? fine : complain("standard output cannot be written");
-    }
-    const auto path = output_.empty() ? folder_ + "/report.html" : output_;
+    if (output_ == "-") return print(*page);
+    const auto path = output_.empty() ? (std::filesystem::path(folder_) / "report.html").string() : output_;
     std::ofstream file(path, std::ios::binary | std::ios::trunc);
     if (!(file << *page << std::flush)) return complain(path + " cannot be written");
     std::cerr << "the report is in " << path << "\n";
@@ -304,16 +307,12 @@ class ExperimentCommands::Impl {
       json.push_back(
           {{"name", plan->name}, {"cells", plan->cells.size()}, {"seeds", plan->seeds}, {"title", plan->title}});
     }
-    std::cout << (format_ == "json" ? json.dump() + "\n" : table.text()) << std::flush;
-    return fine;
+    return print(format_ == "json" ? json.dump() + "\n" : table.text());
   }
 
   int do_show() {
     for (const auto& each : exp::shipped())
-      if (each.name == name_) {
-        std::cout << each.text << std::flush;
-        return fine;
-      }
+      if (each.name == name_) return print(each.text);
     std::cerr << "gordian: no configuration of that name ships: " << name_
               << "; 'gordian experiment list' shows those that do\n";
     return answer_is_no;
@@ -329,8 +328,7 @@ class ExperimentCommands::Impl {
       table.add({std::string(info.name), cell(value), std::string(info.meaning)});
       json.push_back({{"setting", info.name}, {"default", value}, {"meaning", info.meaning}});
     }
-    std::cout << (format_ == "json" ? json.dump() + "\n" : table.text()) << std::flush;
-    return fine;
+    return print(format_ == "json" ? json.dump() + "\n" : table.text());
   }
 
   int do_verify() {
@@ -340,8 +338,8 @@ class ExperimentCommands::Impl {
     };
     const auto checks = exp::verify({jobs_, only_, effort_, progress});
     if (!checks) return complain(checks.error());
-    std::cout << (format_ == "json" ? checks_json(*checks) : checks_table(*checks)) << std::flush;
-    return std::ranges::all_of(*checks, &exp::Check::passed) ? fine : answer_is_no;
+    return print(format_ == "json" ? checks_json(*checks) : checks_table(*checks),
+                 std::ranges::all_of(*checks, &exp::Check::passed) ? fine : answer_is_no);
   }
 
   CLI::App* command_ = nullptr;

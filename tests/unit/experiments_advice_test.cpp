@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "experiments/advice.hpp"
+#include "experiments/report.hpp"
 
 using namespace gordian::experiments;
 
@@ -103,8 +104,13 @@ TEST_CASE("who wins by work for nothing, wins only while nobody needs the machin
 
 TEST_CASE("one seed has no interval, and nothing is said to be certain") {
   const auto text = advice(outcome(two_strategies, {{{2.0}}, {{1.9}}, {{1}}, {{1.5}, 0.2, 1, 20}}));
+  CHECK(says(text, 0, "With one seed there is no interval"));
+  CHECK_FALSE(says(text, 0, "significantly"));
   CHECK(says(text, 1, "This rests on one seed"));
   CHECK_FALSE(says(text, 2, "beats"));
+  const auto alone = advice(outcome("[[vary]]\nsetting = \"timeout\"\nvalues = [1, 2]\n", {{{1.0}}, {{2.0}}}));
+  CHECK(says(alone, 0, "Choose timeout 2. With one seed there is no interval"));
+  CHECK_FALSE(says(alone, 0, "95 %"));
 }
 
 TEST_CASE("an open system that keeps up is judged by its response times") {
@@ -121,6 +127,36 @@ TEST_CASE("a plan that only varies the load has nothing to choose") {
   CHECK(text.size() == 1);
   CHECK(says(text, 0, "Nothing is to be chosen"));
   CHECK(says(text, 0, "Throughput is highest with mpl 20"));
+}
+
+TEST_CASE("cases without labels are workloads of their own") {
+  const auto text = advice(outcome(R"(
+[[vary]]
+name = "load"
+cases = [{ mpl = 10 }, { mpl = 40 }]
+[[vary]]
+name = "strategy"
+cases = [{ strategy = "detection" }, { strategy = "no_wait" }]
+)",
+                                   {{{2.0, 2.1, 2.05}}, {{1, 1.1, 1.05}}, {{1, 1.1, 1.05}}, {{4, 4.1, 4.05}}}));
+  CHECK(says(text, 0, "Over 2 workloads"));
+  CHECK(says(text, 1, "With mpl 10: choose detection"));
+  CHECK(says(text, 2, "With mpl 40: choose no_wait"));
+}
+
+TEST_CASE("a page tells how many seeds were run, be they more than the plan asks for") {
+  const auto page = html_report(outcome("seeds = 2\n", {{{1, 1.1, 1.2}}}));  // no axis, so nothing to draw
+  REQUIRE(page.has_value());
+  CHECK(page->find("<dt>seeds of each</dt><dd>3</dd>") != std::string::npos);
+  CHECK(page->find("fewer-seeds") == std::string::npos);
+}
+
+TEST_CASE("where nothing is committed nothing is advised") {
+  CHECK(says(advice(outcome(two_strategies, {{{0, 0}}, {{0, 0}}, {{0, 0}}, {{0, 0}}})), 0, "Nothing was committed"));
+  const auto text = advice(outcome(two_strategies, {{{0, 0}}, {{0, 0}}, {{2, 2.1}}, {{1, 1.1}}}));
+  CHECK(text.size() == 3);
+  CHECK(says(text, 1, "With mpl 30: choose detection"));
+  CHECK(says(text, 2, "In 1 workload nothing was committed"));
 }
 
 TEST_CASE("cells without runs are not compared") {

@@ -77,6 +77,18 @@ TEST_CASE("the cells are the grid of all axes") {
   CHECK(plan_of("").cells.size() == 1);
 }
 
+TEST_CASE("a case without a label is called by what it sets") {
+  const auto plan = plan_of(R"([[vary]]
+name = "case"
+cases = [{ mpl = 10 }, { mpl = 40 }, { mpl = 40, access = "zipf" }, { strategy = "timeout", timeout = 8 },
+  { strategy = "timeout", timeout = 8, timeout_growth = 2 }, { strategy = "edge_chasing", sites = 3, delay = 0.5 }, {}]
+)");
+  std::vector<std::string> labels;
+  for (const auto& point : plan.axes.front().points) labels.push_back(point.label);
+  CHECK(labels == std::vector<std::string>{"mpl 10", "mpl 40", "access zipf, mpl 40", "timeout 8",
+                                           "timeout 8, timeout_growth 2", "edge_chasing, 3 sites, delay 0.5", "base"});
+}
+
 TEST_CASE("a bad configuration: file, line, key, and what was expected") {
   struct Bad {
     std::string text, error;
@@ -96,9 +108,25 @@ TEST_CASE("a bad configuration: file, line, key, and what was expected") {
            {"[[vary]]\nvalues = [1]\n", "test.toml:2: values: expected the setting's name"},
            {"[[vary]]\nname = \"a\"\n", "expected either setting and values, or name and cases"},
            {"[[vary]]\nname = \"a\"\ncases = [{mpl = 5, speed = 3}]\n", "test.toml:3: unknown setting \"speed\""},
+           {"[[vary]]\nsetting = \"mpl\"\nvalues = [5]\nname = \"a\"\ncases = [{mpl = 5}]\n",
+            "test.toml:1: vary: expected either setting and values, or name and cases"},
+           {"[[vary]]\nsetting = \"mpl\"\nname = \"a\"\ncases = [{locks = 5}]\n",
+            "expected either setting and values, or name and cases"},
+           {"[[vary]]\nsetting = \"delay\"\nvalues = [\n1,\n1.0]\n",
+            "test.toml:5: vary: axis \"delay\" has \"1\" already; expected each point once"},
+           {"[[vary]]\nname = \"a\"\ncases = [{label = \"b\", mpl = 5}, {label = \"b\", mpl = 6}]\n",
+            "test.toml:3: vary: axis \"a\" has \"b\" already"},
+           {"[[vary]]\nsetting = \"mpl\"\nvalues = [5]\n[[vary]]\nname = \"a\"\ncases = [{locks = 5},\n{mpl = 6}]\n",
+            "test.toml:7: mpl: axis \"mpl\" sets it already; expected each setting on one axis only"},
            {"[[plot]]\nx = \"mpl\"\n", "x: \"mpl\" was given, expected one of the axes"},
            {"[base]\nlocks = 20\nobjects = 10\n", "test.toml:2: locks: a transaction takes up to 20 of 10 objects"},
            {"[base]\nstrategy = \"lease\"\n", "lease: strategy \"lease\" needs its length"},
+           {"[base]\narrival_rate = 20000\n",
+            "test.toml:2: arrival_rate: 20000 was given, expected a number, 0 to 10000"},
+           {"[base]\nstep_time = 1e-9\n", "test.toml:2: step_time: 1e-09 is too little for the clock; expected 0"},
+           {"[base]\nstrategy = \"lease\"\nlease = 1e-7\n", "test.toml:3: lease: 1e-07 is too little"},
+           {"[base]\nstep_time = 0\ncpu_time = 1\nrestart_delay = 0\nstrategy = \"wait_die\"\n",
+            "test.toml:4: restart_delay: with wait_die and no step_time, who is refused would ask again"},
            {"[[vary]]\nsetting = \"objects\"\nvalues = [100, 4]\n[base]\nlocks = 8\n", "(cell objects 4)"},
        }) {
     CAPTURE(text);
@@ -182,6 +210,10 @@ TEST_CASE("a run that was stopped goes on, and comes to the same as one that was
   REQUIRE(read.has_value());
   CHECK(cells_csv(*read) == cells_csv(*at_once));
   CHECK(read->made_by.find("simulated") != std::string::npos);
+  CHECK(read->plan.name == stopped.path().filename());
+  const auto with_slash = read_outcome(stopped.path().string() + "/");
+  REQUIRE(with_slash.has_value());
+  CHECK(with_slash->plan.name == read->plan.name);
 }
 
 TEST_CASE("a folder of another configuration or another kind of run is refused, and stays as it was") {
@@ -211,6 +243,29 @@ TEST_CASE("a run that fails ends the others, with its reason") {
   const auto outcome = run(plan_of(small), options);
   REQUIRE(!outcome.has_value());
   CHECK(outcome.error() == "no such luck");
+}
+
+TEST_CASE("who commits nothing has no response times, be it read again, and none in place of 0") {
+  const auto plan = plan_of("seeds = 2\n[base]\nwarmup = 0\nduration = 1\nstep_time = 5\nstep_shape = \"fixed\"\n");
+  const ScratchFolder folder;
+  RunOptions options;
+  options.folder = folder.path().string();
+  const auto outcome = run(plan, options);
+  REQUIRE(outcome.has_value());
+  const auto read = read_outcome(options.folder);
+  REQUIRE_MESSAGE(read.has_value(), (read ? "" : read.error()));
+  for (const auto* each : {&*outcome, &*read}) {
+    const auto& cell = each->cells.front();
+    CHECK(cell.runs.size() == 2);
+    CHECK(cell.metric(metric_index("commits")).count == 2);
+    for (const auto* none : {"response_mean", "response_p50", "response_p90", "response_p99"}) {
+      CHECK(cell.metric(metric_index(none)).count == 0);
+      CHECK(cell.relative(metric_index(none), cell).count == 0);
+    }
+  }
+  CHECK(cells_csv(*outcome).find("0,2,0,0,,,,,,,,,0,0") !=
+        std::string::npos);  // cell, seeds, throughput, four of nothing
+  CHECK(cells_csv(*read) == cells_csv(*outcome));
 }
 
 TEST_CASE("relative figures pair runs of the same seed") {

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <set>
 
+#include "experiments/pace.hpp"
 #include "experiments/workload.hpp"
 #include "scratch_folder.hpp"
 
@@ -103,6 +104,34 @@ TEST_CASE("upgrades read first what they write") {
     }
 }
 
+TEST_CASE("ordered asks for the same as any strategy: in order, and first for what it will write") {
+  Settings free;
+  free.objects = 10, free.locks = 8, free.replacement = true, free.exclusive = 0.5, free.ordered_share = 0.5;
+  auto bound = free;
+  bound.strategy = experiments::Strategy::ordered;
+  const auto workload = made(free);
+  Draw one(1, 0), other(1, 0);
+  Program asked, in_order;
+  int kept = 0;
+  for (int i = 0; i < 200; ++i) {
+    draw_program(free, *workload, one, asked);
+    draw_program(bound, *workload, other, in_order);
+    REQUIRE(in_order.size() == asked.size());
+    CHECK(std::ranges::is_sorted(in_order, {}, &Ask::resource));
+    for (std::uint32_t resource = 0; resource < 10; ++resource) {
+      const auto of_it = [&](const Ask& ask) { return ask.resource == resource; };
+      CHECK(std::ranges::count_if(asked, of_it) == std::ranges::count_if(in_order, of_it));
+      const auto first = std::ranges::find_if(in_order, of_it);
+      const auto write = std::ranges::find(asked, std::pair(resource, modes::X),
+                                           [](const Ask& ask) { return std::pair(ask.resource, ask.mode); });
+      if (first != in_order.end()) CHECK((first->mode == modes::X) == (write != asked.end()));
+      const auto read_last = std::ranges::find_if(asked.rbegin(), asked.rend(), of_it);
+      kept += write != asked.end() && read_last->mode == modes::S ? 1 : 0;
+    }
+  }
+  CHECK(kept > 0);  // written, then read
+}
+
 TEST_CASE("TPC-C: resources in range, payments write their warehouse, most orders stay at home") {
   Settings s;
   s.access = Access::tpcc, s.warehouses = 3;
@@ -122,6 +151,18 @@ TEST_CASE("TPC-C: resources in range, payments write their warehouse, most order
     payments += program.front().resource < 3 && program.front().mode == modes::X ? 1 : 0;
   }
   CHECK(payments == doctest::Approx(0.43 * programs).epsilon(0.05));
+}
+
+TEST_CASE("TPC-C: the most warehouses have a name for each resource, and one more is refused") {
+  Settings s;
+  s.access = Access::tpcc;
+  REQUIRE(set(s, "warehouses", std::int64_t{769}).has_value());
+  const auto workload = made(s);
+  const auto last = static_cast<std::uint32_t>(workload->resources() - 1);
+  CHECK(ResourceName(last).view() == std::to_string(last));
+  const auto more = set(s, "warehouses", std::int64_t{770});
+  REQUIRE(!more.has_value());
+  CHECK(more.error() == "770 was given, expected a whole number, 1 to 769");
 }
 
 TEST_CASE("a trace's transactions ask for what they held and waited for, in that order") {
