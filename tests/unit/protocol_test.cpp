@@ -251,7 +251,8 @@ TEST_CASE("what an agent confirmed is worth nothing after its restart") {
   a.core->confirm_ready(a.questions.back().ticket);
   w.settle();
   REQUIRE(w.incidents().size() == 1);
-  for (const auto& edge : w.incidents()[0].edges)
+  const auto incident = w.incidents()[0];
+  for (const auto& edge : incident.edges)
     CHECK(edge.wait.incarnation == (edge.wait.site == SiteId("b") ? 2 : 1));
 }
 
