@@ -63,6 +63,8 @@ class World {
     auto handle = engines.at(site).core->begin_wait(std::move(w), now_us);
     if (handle) engines.at(site).handles[waiter] = *handle;
   }
+  /// T1 holds at a and waits at b; T2 holds at b and waits at a.
+  void cross() { wait("b", "T1", {"T2"}), wait("a", "T2", {"T1"}); }
   /// `waiter` begins to wait for `need` of these at `site`, in any kind; 0: for all.
   void wait_for(const std::string& site, const std::string& waiter, std::vector<Blocker> blockers, std::uint32_t need = 0) {
     Wait w{TxnId(waiter), std::move(blockers), "r-" + waiter, "X", "sql of " + waiter};
